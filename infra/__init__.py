@@ -1,0 +1,1 @@
+"""How Headrace runs: settings and runtime, the command line, the local stack, and what production needs."""

@@ -1,0 +1,5 @@
+"""`python -m infra.cli`: the same as `headrace`."""
+
+from infra.cli.main import main
+
+main()

@@ -1,0 +1,260 @@
+"""The demo's eyes: consumes predictions, alerts, releases, swaps, transitions, rejections and ClickHouse, keeps them.
+
+It is a client like any other: a read-committed consumer without a group, and SQL. What it times is therefore what
+any application would see.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from infra.demo.figures import Answer
+from infra.demo.memory import tree_rss_bytes
+from infra.runtime.kafka.follow import follow
+from infra.runtime.log import get_logger
+from infra.runtime.settings import Settings
+from infra.runtime.warehouse import Warehouse, WarehouseRefused
+from schemas import codec, topics
+from schemas.dead import Dead
+from schemas.drift import DriftAlert
+from schemas.errors import Rejected, Retryable
+from schemas.prediction import Prediction
+from schemas.record import Identity, Incoming
+from schemas.release import Release, State, Swap, Transition
+
+_log = get_logger(__name__)
+
+_WAREHOUSE_POLL_S: Final = 0.1
+_SECOND_S: Final = 1.0
+_FOLLOWED: Final = (
+    topics.PREDICTIONS,
+    topics.ALERTS,
+    topics.RELEASES,
+    topics.SWAPS,
+    topics.LOOP,
+    topics.DEAD,
+)
+
+Told = Callable[[str, Any], None]
+
+
+class Watch:
+    """Follows one stream closely, and what happens to the models of all.
+
+    `told` is called with a name and a record at each alert, release, swap and transition of any stream.
+    """
+
+    def __init__(self, settings: Settings, stream: str, told: Told) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._told = told
+        self.answers: dict[Identity, Answer] = {}
+        self.answered_times: Counter[Identity] = Counter()
+        self.alerts: list[DriftAlert] = []
+        self.releases: list[Release] = []
+        self.rejected_candidates: list[Release] = []
+        self.swaps: list[Swap] = []
+        self.transitions: list[Transition] = []
+        self.dead: Counter[str] = Counter()
+        self.dead_by_stage: Counter[str] = Counter()
+        self.selectable_at: dict[Identity, float] = {}
+        self.rows_by_stream: dict[str, int] = {}
+        self.predictions_by_stream: Counter[str] = Counter()
+        self.drift_levels: list[tuple[float, float, float, str]] = []
+        self.drift_state: dict[str, Any] = {}
+        self.peak_rss_bytes = 0
+        self.rss_bytes = 0
+        self.errors: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Watch until cancelled; an error of Kafka, ClickHouse or Redis is counted and tried again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._poll_warehouse())
+            group.create_task(self._repeat(_SECOND_S, self._weigh))
+            group.create_task(self._watch_drift())
+
+    def release_of(self, version: int) -> Release | None:
+        """Return the stream's release of that version."""
+        found = [r for r in self.releases if r.stream == self._stream and r.version == version]
+        return found[-1] if found else None
+
+    async def warehouse_counts(self) -> Counter[Identity]:
+        """Return how often each id of the stream is in ClickHouse's `events`."""
+        return await self._counts("events")
+
+    async def prediction_counts(self) -> Counter[Identity]:
+        """Read `predictions` from its beginning to its present end and count each id of the stream."""
+        counts: Counter[Identity] = Counter()
+        async for record in follow(self._settings, [topics.PREDICTIONS], stop_at_end=True):
+            prediction = codec.decode(record.value or b"", Prediction)
+            if prediction.stream == self._stream:
+                counts[Identity(prediction.source, prediction.id)] += 1
+        return counts
+
+    async def _counts(self, table: str) -> Counter[Identity]:
+        warehouse = await self._open()
+        try:
+            rows = await warehouse.query(
+                f"SELECT source, id, count() AS n FROM {table} WHERE stream = {{stream:String}} GROUP BY source, id",
+                {"stream": self._stream},
+            )
+        finally:
+            await warehouse.close()
+        return Counter({Identity(row["source"], row["id"]): int(row["n"]) for row in rows})
+
+    async def _follow(self) -> None:
+        async for record in follow(self._settings, _FOLLOWED):
+            try:
+                self._take(record)
+            except Rejected as error:
+                self.errors[f"{record.topic}: {error.reason.value}"] += 1
+
+    def _take(self, record: Incoming) -> None:
+        """File one record by its topic."""
+        name = record.topic.removeprefix(self._settings.config.topic_prefix)
+        if not record.value:
+            return
+        if name == topics.PREDICTIONS.name:
+            self._take_prediction(record, codec.decode(record.value, Prediction))
+        elif name == topics.DEAD.name:
+            dead = codec.decode(record.value, Dead)
+            self.dead[dead.reason.value] += 1
+            self.dead_by_stage[dead.stage] += 1
+        elif name == topics.ALERTS.name:
+            alert = codec.decode(record.value, DriftAlert)
+            self.alerts.append(alert)
+            self._told("alert", alert)
+        elif name == topics.RELEASES.name:
+            release = codec.decode(record.value, Release)
+            (self.releases if release.state is State.RELEASED else self.rejected_candidates).append(release)
+            self._told("release", release)
+        elif name == topics.SWAPS.name:
+            swap = codec.decode(record.value, Swap)
+            self.swaps.append(swap)
+            self._told("swap", swap)
+        elif name == topics.LOOP.name:
+            transition = codec.decode(record.value, Transition)
+            self.transitions.append(transition)
+            self._told("transition", transition)
+
+    def _take_prediction(self, record: Incoming, prediction: Prediction) -> None:
+        self.predictions_by_stream[prediction.stream] += 1
+        if prediction.stream != self._stream:
+            return
+        identity = Identity(prediction.source, prediction.id)
+        self.answered_times[identity] += 1
+        if identity not in self.answers:
+            self.answers[identity] = Answer(prediction, time.time(), record.partition, record.offset)
+
+    async def _open(self) -> Warehouse:
+        return await Warehouse.open(self._settings.endpoints.clickhouse, self._settings.config.database)
+
+    async def _poll_warehouse(self) -> None:
+        """Ask for the stream's new rows all the time: a row is selectable when a query returned it.
+
+        The time between two polls counts as latency, so the figure errs on the slow side.
+        """
+        warehouse = await self._open()
+        reached: dict[int, int] = {}
+        polls = 0
+        try:
+            while True:
+                try:
+                    await self._poll_once(warehouse, reached)
+                    if polls % 10 == 0:
+                        rows = await warehouse.query("SELECT stream, count() AS n FROM events GROUP BY stream")
+                        self.rows_by_stream = {row["stream"]: int(row["n"]) for row in rows}
+                    polls += 1
+                except (Retryable, WarehouseRefused) as error:
+                    # The sink creates the tables when it starts; until then there is nothing to select.
+                    self.errors[type(error).__name__] += 1
+                    await asyncio.sleep(_SECOND_S)
+                await asyncio.sleep(_WAREHOUSE_POLL_S)
+        finally:
+            await warehouse.close()
+
+    async def _poll_once(self, warehouse: Warehouse, reached: dict[int, int]) -> None:
+        """Select the rows beyond the offsets reached in each partition; rows of a partition come in order."""
+        known = [f"(_partition = {partition} AND _offset > {offset})" for partition, offset in reached.items()]
+        unknown = f"_partition NOT IN ({', '.join(map(str, reached))})" if reached else "1"
+        rows = await warehouse.query(
+            "SELECT source, id, _partition, _offset FROM events "
+            f"WHERE stream = {{stream:String}} AND ({' OR '.join([*known, unknown])})",
+            {"stream": self._stream},
+        )
+        now = time.time()
+        for row in rows:
+            self.selectable_at.setdefault(Identity(row["source"], row["id"]), now)
+            partition = int(row["_partition"])
+            reached[partition] = max(reached.get(partition, -1), int(row["_offset"]))
+
+    async def _watch_drift(self) -> None:
+        """Read how near the drift watch is to its threshold, which it publishes for displays."""
+        from redis.asyncio import Redis
+        from redis.exceptions import RedisError
+
+        key = f"headrace:{self._settings.config.topic_prefix}drift:{self._stream}"
+        async with Redis.from_url(self._settings.endpoints.redis) as cache:
+            while True:
+                with suppress(RedisError):  # shown again when Redis answers again
+                    found = await cache.get(key)
+                    if found:
+                        self._take_drift(found)
+                await asyncio.sleep(_SECOND_S)
+
+    def _take_drift(self, found: bytes) -> None:
+        try:
+            state = msgspec.json.decode(found)
+        except msgspec.DecodeError:
+            self.errors["drift state is no JSON"] += 1
+            return
+        self.drift_state = state
+        level = nearest(state)
+        if level is not None:
+            self.drift_levels.append((time.time(), *level))
+
+    async def _weigh(self) -> None:
+        self.rss_bytes = await asyncio.to_thread(tree_rss_bytes)
+        self.peak_rss_bytes = max(self.peak_rss_bytes, self.rss_bytes)
+
+    async def _repeat(self, every_s: float, work: Callable[[], Any]) -> None:
+        while True:
+            await work()
+            await asyncio.sleep(every_s)
+
+
+def nearest(state: Any) -> tuple[float, float, str] | None:
+    """Return statistic, threshold and name of the signal nearest to its threshold in a published drift state."""
+    best: tuple[float, float, str] | None = None
+    for name, statistic, threshold in _signals(state, ""):
+        if threshold > 0 and (best is None or statistic / threshold > best[0] / best[1]):
+            best = (statistic, threshold, name)
+    return best
+
+
+def _signals(state: Any, path: str) -> list[tuple[str, float, float]]:
+    """Return every (name, statistic, threshold) in a state, however it is nested."""
+    found: list[tuple[str, float, float]] = []
+    if isinstance(state, dict):
+        statistic, threshold = state.get("statistic"), state.get("threshold")
+        if isinstance(statistic, int | float) and isinstance(threshold, int | float):
+            name = str(state.get("signal") or state.get("detector") or path)
+            found.append((name, float(statistic), float(threshold)))
+        for key, value in state.items():
+            found += _signals(value, key)
+    elif isinstance(state, list):
+        for value in state:
+            found += _signals(value, path)
+    return found
+
+
+def seconds_of(moment: datetime) -> float:
+    """Return a contract's time as seconds since 1970."""
+    return moment.timestamp()

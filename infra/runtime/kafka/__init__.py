@@ -1,0 +1,1 @@
+"""Kafka as Headrace uses it: topics, publishing, following, and the one exactly-once batch loop."""

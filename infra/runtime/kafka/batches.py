@@ -1,0 +1,109 @@
+"""The loop of the workers that need no stream engine: fetch batches, hand them on, exactly once.
+
+    fetch ─▶ handler.process(partition, records) ─▶ one transaction: outputs + offset ─▶ next batch
+
+Batches of different partitions overlap (one computes while the other commits); those of one never do.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.exactly_once import ExactlyOnce, Handler
+from infra.runtime.log import get_logger
+from infra.runtime.settings import Settings
+from schemas.errors import Retryable
+from schemas.topics import Topic
+
+_log = get_logger(__name__)
+_FIRST_BACKOFF_S: Final = 0.5
+_LAST_BACKOFF_S: Final = 15.0
+
+Idle = Callable[[], Awaitable[None]]
+
+
+class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """One group member; made anew after a broker failure, so that its state comes from the log again."""
+
+    def __init__(self, settings: Settings, *, group: str, topics: Sequence[Topic], handler: Handler) -> None:
+        self._topics = [settings.topic(topic) for topic in topics]
+        self._work = ExactlyOnce(settings, group, handler)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.endpoints.kafka,
+            group_id=settings.config.topic_prefix + group,
+            client_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            fetch_max_wait_ms=100,
+        )
+        self._generation = 0
+        self.progressed = False
+
+    async def run(self, *, max_records: int, max_wait_s: float, idle: Idle | None = None) -> None:
+        """Process until cancelled. `idle` runs between two rounds of batches, never during one."""
+        try:
+            await self._consumer.start()
+            self._consumer.subscribe(self._topics, listener=self)
+            while True:
+                await self._round(max_records, max_wait_s)
+                if idle is not None:
+                    await idle()
+        finally:
+            await self._consumer.stop()
+            await self._work.stop()
+
+    async def _round(self, max_records: int, max_wait_s: float) -> None:
+        fetched = await self._consumer.getmany(timeout_ms=int(max_wait_s * 1000), max_records=max_records)
+        # Nothing is awaited between the taking of the records, inside getmany, and this line.
+        generation = self._generation
+        await asyncio.gather(
+            *(self._work.batch(generation, partition, records) for partition, records in fetched.items())
+        )
+        self.progressed = self.progressed or bool(fetched)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Give partitions up, their batches in hand finished."""
+        await self._work.revoke(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Take partitions over, then read on from where the log says."""
+        self._generation += 1
+        for partition, position in (await self._work.assign(assigned, self._generation)).items():
+            # Always: what was fetched before this moment, from a position found elsewhere, is fetched again.
+            self._consumer.seek(partition, position)
+
+
+async def run_batches(
+    settings: Settings,
+    *,
+    group: str,
+    topics: Sequence[Topic],
+    handler: Handler,
+    max_records: int = 2000,
+    max_wait_s: float = 0.05,
+    idle: Idle | None = None,
+) -> None:
+    """Process batches until cancelled; when the brokers fail, start anew with growing pauses.
+
+    Raises:
+        Fatal: the partition belongs to another member, or going on would lose or double something.
+    """
+    backoff_s = _FIRST_BACKOFF_S
+    while True:
+        loop = BatchLoop(settings, group=group, topics=topics, handler=handler)
+        try:
+            await create_topics(settings)
+            await loop.run(max_records=max_records, max_wait_s=max_wait_s, idle=idle)
+        except (KafkaError, Retryable) as error:
+            if loop.progressed:
+                backoff_s = _FIRST_BACKOFF_S
+            _log.warning("batches.interrupted", error=str(error), again_in_s=backoff_s)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)

@@ -1,0 +1,79 @@
+"""Publishing outside a transaction: idempotent, and done only when the brokers have acknowledged."""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from infra.runtime.kafka.partitioner import partition_of
+from infra.runtime.settings import Settings
+from schemas.errors import Retryable
+from schemas.record import Coordinates, Outgoing
+
+
+class Publisher:
+    """An idempotent producer with `acks=all`: what it returned from is in the log, once."""
+
+    def __init__(self, settings: Settings, client_id: str = "headrace", *, linger_ms: int = 0) -> None:
+        self._prefix = settings.config.topic_prefix
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=settings.endpoints.kafka,
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=linger_ms,
+            max_request_size=2 * 1024 * 1024,
+        )
+
+    async def start(self) -> None:
+        """Connect to the brokers."""
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is pending and disconnect."""
+        await self._producer.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def send(
+        self, record: Outgoing, *, headers: Sequence[tuple[str, bytes]] = (), timestamp_ms: int | None = None
+    ) -> Coordinates:
+        """Publish one record and return its coordinates.
+
+        Raises:
+            Retryable: the brokers did not acknowledge it.
+        """
+        topic = self._prefix + record.topic
+        partition = record.partition
+        if partition is None:
+            partition = partition_of(record.key, len(await self._producer.partitions_for(topic)))
+        try:
+            metadata = await self._producer.send_and_wait(
+                topic,
+                record.value,
+                key=record.key,
+                partition=partition,
+                timestamp_ms=timestamp_ms,
+                headers=list(headers),
+            )
+        except KafkaError as error:
+            raise Retryable(f"Kafka did not acknowledge a record for {topic}: {error}") from error
+        return Coordinates(metadata.topic, metadata.partition, metadata.offset)
+
+    async def send_all(self, records: Sequence[Outgoing]) -> list[Coordinates]:
+        """Publish records together and return their coordinates, in order, once all are acknowledged.
+
+        Raises:
+            Retryable: at least one was not acknowledged; the others may be in the log.
+        """
+        return list(await asyncio.gather(*(self.send(record) for record in records)))

@@ -1,0 +1,1 @@
+"""The contracts of Headrace: every record that crosses a topic, defined once, for every part."""

@@ -1,0 +1,29 @@
+"""What serving writes on `predictions`: one answer per clean event, naming the model that gave it."""
+
+from datetime import datetime
+
+from schemas.record import Contract, Coordinates
+
+
+class Prediction(Contract, frozen=True, kw_only=True):
+    """The answer to one clean event.
+
+    `score` is the probability of `label` for classification, the value for regression, the anomaly score
+    otherwise. `event` lies on `events.clean`, `raw` on `events.raw`. `sha256` is the release's digest.
+    """
+
+    stream: str
+    source: str
+    id: str
+    event: Coordinates
+    raw: Coordinates
+    event_time: datetime
+    label: str
+    score: float
+    model: str
+    version: int
+    sha256: str
+    variant: str = "champion"
+    cached: bool = False
+    predicted_at: datetime
+    inference_ms: float = 0.0

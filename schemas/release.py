@@ -1,0 +1,119 @@
+"""What the trainer announces on `models.releases`, and the manifest inside every release folder."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from schemas.record import Contract
+
+
+class Task(StrEnum):
+    """What a model answers."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    ANOMALY = "anomaly"
+
+
+class State(StrEnum):
+    """What became of a candidate."""
+
+    RELEASED = "released"
+    REJECTED = "rejected"
+    ROLLED_BACK = "rolled_back"
+
+
+class TrainingRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rows a model learnt from: enough to select them again in ClickHouse.
+
+    `offsets` maps `topic:partition` to the first and last offset of the events used.
+    """
+
+    rows: int
+    event_from: datetime
+    event_to: datetime
+    offsets: dict[str, tuple[int, int]] = {}
+    replayed_rows: int = 0
+    dataset_sha256: str = ""
+
+
+class Manifest(Contract, frozen=True, kw_only=True):
+    """`manifest.json`: what lies in a release folder and how to run it. Serving reads nothing else.
+
+    `files` maps each file's name to its sha256; the release's own sha256 is that of the manifest file's
+    bytes. `variants` maps a precision (`fp32`, `int8`) to its ONNX file, `serve` names the one to serve.
+    `features` are the names (sensor) in input order; empty for text models, whose tokenizer is a file.
+    """
+
+    schema_version: int = 1
+    model: str
+    version: int
+    stream: str
+    task: Task
+    family: str
+    base: str
+    labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    max_tokens: int = 0
+    variants: dict[str, str]
+    serve: str
+    normaliser: dict[str, Any] = {}
+    thresholds: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    parent: int | None = None
+    alert: str | None = None
+    training: TrainingRange | None = None
+    golden: str = ""
+    created_at: datetime
+    files: dict[str, str]
+
+
+class Release(Contract, frozen=True, kw_only=True):
+    """A release on `models.releases`: where its folder is, and whether to serve it."""
+
+    model: str
+    stream: str
+    version: int
+    uri: str
+    sha256: str
+    state: State
+    parent: int | None = None
+    alert: str | None = None
+    metrics: dict[str, float] = {}
+    training: TrainingRange | None = None
+    reasons: tuple[str, ...] = ()
+    run_id: str = ""
+    created_at: datetime
+
+
+class Swap(Contract, frozen=True, kw_only=True):
+    """The moment a worker began to serve a version: written by serving to `models.swaps`.
+
+    `first_offsets` maps `topic:partition` to the first offset of `events.clean` this version answered.
+    """
+
+    model: str
+    stream: str
+    version: int
+    sha256: str
+    worker: str
+    first_offsets: dict[str, int]
+    swapped_at: datetime
+    load_ms: float = 0.0
+    outcome: str = "swapped"
+    message: str = ""
+
+
+class Transition(Contract, frozen=True, kw_only=True):
+    """One step of the learning loop of a stream, written to `models.loop`."""
+
+    stream: str
+    model: str
+    state: str
+    previous: str
+    alert: str | None = None
+    version: int | None = None
+    message: str = ""
+    at: datetime

@@ -1,0 +1,217 @@
+"""Keeps the models in step with `models.releases`: announcements in, loaded models and `models.swaps` out.
+
+What `models.swaps` says, by `outcome`:
+
+    rejected   the candidate must not serve; `message` says why; the champion goes on
+    swapped    the worker took the version over; `first_offsets` is where each partition it owns stood, so it
+               comes at once, even on a stream at rest
+    answered   the ledger: written in the transaction of the first predictions that the version made in a
+               partition since this worker got version and partition. Read committed, every prediction of the
+               model must carry the version of the last such record at or below its offset.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from infra.runtime.clock import Clock
+from infra.runtime.kafka.follow import follow
+from infra.runtime.kafka.produce import Publisher
+from infra.runtime.log import get_logger
+from infra.runtime.settings import Settings
+from schemas import codec, topics
+from schemas.errors import Rejected, Retryable
+from schemas.record import Incoming, Outgoing
+from schemas.release import Release, State, Swap
+from serving.release import BadRelease
+from serving.slot import Served, Slot
+
+_log = get_logger(__name__)
+_PAUSE_S: Final = 2.0
+
+SWAPPED: Final = "swapped"
+REJECTED: Final = "rejected"
+ANSWERED: Final = "answered"
+
+Positions = Callable[[], Mapping[str, int]]
+
+
+class Models:
+    """All models that this worker serves, by name, each in its slot."""
+
+    def __init__(self, settings: Settings, pool: ThreadPoolExecutor, *, clock: Clock, worker: str) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._clock = clock
+        self._worker = worker
+        self._slots: dict[str, Slot] = {}
+        self._reports: asyncio.Queue[Swap] = asyncio.Queue()
+
+    def current(self, model: str) -> Served | None:
+        """Return what answers for a model now."""
+        slot = self._slots.get(model)
+        return slot.current if slot else None
+
+    async def restore(self) -> None:
+        """Read the releases to their end and load each model's champion, the newest that may serve.
+
+        Where the newest is bad, those announced before it are tried, then what was last served.
+        """
+        announced: defaultdict[str, list[Release]] = defaultdict(list)
+        async for record in follow(self._settings, [topics.RELEASES], stop_at_end=True):
+            release = released(record)
+            if release is not None:
+                announced[release.model].append(release)
+        served = await self._last_served() if announced else {}
+        for model, releases in announced.items():
+            for release in _candidates(releases, served.get(model)):
+                if await self.offer(release):
+                    break
+        self.take_over(dict)
+
+    async def follow(self) -> None:
+        """Load what is announced, until cancelled. A broker failure starts it anew from the beginning."""
+        tried: set[tuple[str, int, str]] = set()
+        while True:
+            try:
+                newest: dict[str, tuple[str, int, str]] = {}
+                async for record in follow(self._settings, [topics.RELEASES]):
+                    release = released(record)
+                    if release is None:
+                        continue
+                    identity = (release.model, release.version, release.sha256)
+                    repeated = newest.get(release.model) == identity
+                    newest[release.model] = identity
+                    if not repeated and (identity not in tried or self._is_other(release)):
+                        tried.add(identity)
+                        await self.offer(release)
+            except (KafkaError, Retryable) as error:
+                _log.warning("releases.interrupted", error=str(error), again_in_s=_PAUSE_S)
+                await asyncio.sleep(_PAUSE_S)
+
+    async def offer(self, release: Release) -> bool:
+        """Load a release as its model's candidate; tell whether it may serve. A bad one is reported."""
+        slot = self._slots.setdefault(release.model, Slot(self._pool))
+        newest = slot.newest
+        if newest is not None and newest.release.sha256 == release.sha256:
+            return True
+        try:
+            await slot.load(release)
+        except BadRelease as error:
+            _log.warning("release.rejected", model=release.model, version=release.version, reason=str(error))
+            self._reports.put_nowait(self.swap(release, REJECTED, {}, message=str(error)))
+            return False
+        return True
+
+    def take_over(self, positions: Positions) -> list[Served]:
+        """Let every waiting candidate serve from here on. Call between two batches."""
+        taken = []
+        for slot in self._slots.values():
+            served = slot.take_over()
+            if served is None:
+                continue
+            taken.append(served)
+            release = served.release
+            report = self.swap(release, SWAPPED, positions(), load_ms=served.load_ms)
+            self._reports.put_nowait(report)
+            _log.info("model.swapped", model=release.model, version=release.version, load_ms=served.load_ms)
+        return taken
+
+    def swap(
+        self,
+        release: Release,
+        outcome: str,
+        first_offsets: Mapping[str, int],
+        *,
+        load_ms: float = 0.0,
+        message: str = "",
+    ) -> Swap:
+        """Build a record for `models.swaps`."""
+        return Swap(
+            model=release.model,
+            stream=release.stream,
+            version=release.version,
+            sha256=release.sha256,
+            worker=self._worker,
+            first_offsets=dict(first_offsets),
+            swapped_at=self._clock.now(),
+            load_ms=load_ms,
+            outcome=outcome,
+            message=message,
+        )
+
+    async def report(self, publisher: Publisher) -> None:
+        """Publish what happened to candidates, until cancelled; what waits then is still sent."""
+        try:
+            while True:
+                await self._send(publisher, await self._reports.get())
+        finally:
+            while not self._reports.empty():
+                await self._send(publisher, self._reports.get_nowait())
+
+    async def _send(self, publisher: Publisher, swap: Swap) -> None:
+        try:
+            await publisher.send(outgoing(swap))
+        except Retryable as error:
+            _log.warning("swap.unreported", model=swap.model, version=swap.version, error=str(error))
+
+    async def _last_served(self) -> dict[str, Swap]:
+        """Return each model's last version that went into service, of any worker."""
+        last: dict[str, Swap] = {}
+        async for record in follow(self._settings, [topics.SWAPS], stop_at_end=True):
+            swap = _decoded(record, Swap)
+            if swap is not None and swap.outcome == SWAPPED:
+                last[swap.model] = swap
+        return last
+
+    def _is_other(self, release: Release) -> bool:
+        """Tell whether a known release is announced again to replace another one: a roll-back."""
+        slot = self._slots.get(release.model)
+        newest = slot.newest if slot else None
+        return newest is not None and newest.release.sha256 != release.sha256
+
+
+def outgoing(swap: Swap) -> Outgoing:
+    """Encode a swap for its topic."""
+    return Outgoing(topics.SWAPS.name, swap.model.encode(), codec.encode(swap))
+
+
+def released(record: Incoming) -> Release | None:
+    """Return the release to serve that a record announces, if it does: rejections have keys of their own."""
+    release = _decoded(record, Release)
+    if release is None or release.state is not State.RELEASED or record.key != release.model.encode():
+        return None
+    return release
+
+
+def _candidates(releases: Iterable[Release], last: Swap | None) -> list[Release]:
+    """Order what may serve after a start: newest announcement first, last served version at the end.
+
+    The topic is compacted, so what served before may be gone from it; its folder lies beside the newest's.
+    """
+    ordered = list({release.sha256: release for release in releases}.values())[::-1]
+    ordered.sort(key=lambda release: release is not ordered[0])
+    if last is not None and all(release.sha256 != last.sha256 for release in ordered):
+        newest = ordered[0]
+        beside = PurePosixPath(newest.uri.removeprefix("file://")).parent / str(last.version)
+        ordered.append(
+            Release(
+                model=last.model,
+                stream=last.stream,
+                version=last.version,
+                uri=f"file://{beside}",
+                sha256=last.sha256,
+                state=State.RELEASED,
+                created_at=newest.created_at,
+            )
+        )
+    return ordered
+
+
+def _decoded[T](record: Incoming, contract: type[T]) -> T | None:
+    raise NotImplementedError

@@ -1,0 +1,216 @@
+"""The models as serving runs them: texts or sensor readings in, one label and score each out.
+
+    text     masked text → tokens → logits (B, C) → softmax → label, probability
+    sensor   readings in the release's feature order → logits (B, C) → softmax, or score (B,) → label, score
+
+What a row is answered depends on the row and the release alone (`serving.batching`).
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import HeadraceError
+from schemas.release import Manifest, Task
+from serving.batching import Outputs, Policy, choose, groups
+from serving.release import TOKENIZER, BadRelease, OpenRelease
+from serving.session import Feed, Session
+
+ANOMALY: Final = "anomaly"
+NORMAL: Final = "normal"
+
+_TEXT_ROWS: Final = 16
+_SENSOR_ROWS: Final = 4096
+_PROBE_ROWS: Final = 8
+_PROBE_TOKENS: Final = 16
+_SERVED_ALONE: Final = "int8"
+
+Row = str | Mapping[str, float]
+"""What a model reads of an event: a text, or readings by name."""
+
+
+class Answer(NamedTuple):
+    """A model's answer to one row."""
+
+    label: str
+    score: float
+
+
+class BadAnswer(HeadraceError):
+    """The model gave no usable answer: a NaN, an infinity or an output of the wrong shape."""
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    family: str
+    policy: Policy
+    provider: str
+
+    def predict(self, rows: Sequence[Any]) -> list[Answer]:
+        """Answer rows in order. Blocks; safe to call from several threads.
+
+        Raises:
+            BadAnswer: at least one row has no usable answer.
+        """
+        ...
+
+
+class TextPredictor:
+    """A text classifier: one row a run on several threads, or rows of equal length together."""
+
+    family = "text"
+
+    def __init__(self, opened: OpenRelease, pool: ThreadPoolExecutor) -> None:
+        from tokenizers import Tokenizer
+
+        manifest = opened.manifest
+        try:
+            self._tokenizer = Tokenizer.from_str(opened.contents[TOKENIZER].decode())
+        except Exception as error:  # the tokenizer's own errors are bare Exceptions
+            raise BadRelease(f"{TOKENIZER} does not load: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=manifest.max_tokens)
+        self._session = Session(
+            opened.graph, inputs=("input_ids", "attention_mask"), outputs=("logits", "score")
+        )
+        self._head = _Head(manifest, self._session.output)
+        self._pool = pool
+        self.provider = self._session.provider
+        self.policy = Policy.SINGLE
+        if manifest.serve != _SERVED_ALONE:
+            probes = self._probes()
+            self.policy = choose(lambda policy: self._outputs(probes, policy))
+
+    def predict(self, rows: Sequence[str]) -> list[Answer]:
+        """Answer texts, each as if it were alone."""
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(rows))]
+        return self._head.answers(self._outputs(tokens, self.policy))
+
+    def _outputs(self, tokens: Sequence[Sequence[int]], policy: Policy) -> Outputs:
+        parts = groups(policy, [len(ids) for ids in tokens], _TEXT_ROWS)
+        parts.sort(key=lambda rows: -len(rows) * len(tokens[rows[0]]))  # the longest first: threads end together
+        feeds = [_token_feed([tokens[row] for row in rows]) for rows in parts]
+        return _in_order(parts, _run_all(self._session, feeds, self._pool), len(tokens))
+
+    def _probes(self) -> list[list[int]]:
+        """Make rows of one length and different contents from the tokenizer's own vocabulary."""
+        low, size = 5, max(16, self._tokenizer.get_vocab_size() - 5)
+        count = _PROBE_ROWS * _PROBE_TOKENS
+        ids = (low + np.arange(count, dtype=np.int64) * 7919 % size).reshape(_PROBE_ROWS, _PROBE_TOKENS)  # (B, T)
+        rows: list[list[int]] = np.minimum(ids, size - 1).tolist()
+        return rows
+
+
+class SensorPredictor:
+    """A sensor model: all rows in one run, if it answers a row in company as it does alone."""
+
+    family = "sensor"
+
+    def __init__(self, opened: OpenRelease, pool: ThreadPoolExecutor) -> None:
+        manifest = opened.manifest
+        self.features = manifest.features
+        self._medians = medians(manifest)
+        self._session = Session(opened.graph, inputs=("values",), outputs=("logits", "score"))
+        self._head = _Head(manifest, self._session.output)
+        self.provider = self._session.provider
+        spread = np.linspace(-2.0, 2.0, _PROBE_ROWS, dtype=np.float32)[:, None]  # (B, 1)
+        typical = np.nan_to_num(np.array(self._medians, dtype=np.float32))  # (F,)
+        probes = typical + spread * np.maximum(np.abs(typical), 1.0)  # (B, F)
+        self.policy = Policy.SINGLE
+        self.policy = choose(lambda policy: self._outputs(probes, policy))
+
+    def predict(self, rows: Sequence[Mapping[str, float]]) -> list[Answer]:
+        """Answer readings by name; a missing one takes its training median, an unknown one is ignored."""
+        values = np.array(
+            [
+                [row.get(name, median) for name, median in zip(self.features, self._medians, strict=True)]
+                for row in rows
+            ],
+            dtype=np.float64,
+        )
+        with np.errstate(over="ignore"):  # a reading beyond float32 becomes infinite and is refused below
+            return self._head.answers(self._outputs(values.astype(np.float32), self.policy))
+
+    def _outputs(self, values: npt.NDArray[np.float32], policy: Policy) -> Outputs:
+        parts = groups(policy, [values.shape[1]] * len(values), _SENSOR_ROWS)
+        runs = [self._session.run({"values": values[rows]}) for rows in parts]
+        return _in_order(parts, runs, len(values))
+
+
+def medians(manifest: Manifest) -> tuple[float, ...]:
+    """Return each feature's training median, in input order; NaN where the release does not know it."""
+    known = manifest.normaliser.get("median", {})
+    if isinstance(known, list):
+        known = dict(zip(manifest.features, known, strict=False))
+    return tuple(float(known.get(name, float("nan"))) for name in manifest.features)
+
+
+def make(opened: OpenRelease, pool: ThreadPoolExecutor) -> Predictor:
+    """Load a verified release as the predictor of its family.
+
+    Raises:
+        BadRelease: the graph or the tokenizer does not load, or the graph is of another shape.
+    """
+    return TextPredictor(opened, pool) if opened.manifest.family == "text" else SensorPredictor(opened, pool)
+
+
+class _Head:
+    """Turns a graph's outputs, one per row, into answers."""
+
+    def __init__(self, manifest: Manifest, output: str) -> None:
+        self._labels = manifest.labels
+        self._task = manifest.task
+        self._threshold = manifest.thresholds.get(ANOMALY, 1.0)
+        expected = "logits" if manifest.task is Task.CLASSIFICATION else "score"
+        if output != expected:
+            raise BadRelease(f"a model for {manifest.task} gives {expected!r}; this graph gives {output!r}")
+
+    def answers(self, outputs: Outputs) -> list[Answer]:
+        wanted = (len(self._labels),) if self._task is Task.CLASSIFICATION else ()
+        for output in outputs:
+            if output.shape != wanted:
+                raise BadAnswer(f"an output has the shape {output.shape}, not {wanted}")
+        stacked = np.array(outputs, dtype=np.float64)  # (B, C) or (B,)
+        if not np.isfinite(stacked).all():
+            raise BadAnswer("an output is not a finite number")
+        if self._task is Task.CLASSIFICATION:
+            return self._classes(stacked)
+        if self._task is Task.ANOMALY:
+            return [Answer(ANOMALY if score >= self._threshold else NORMAL, score) for score in stacked.tolist()]
+        return [Answer("", score) for score in stacked.tolist()]
+
+    def _classes(self, logits: npt.NDArray[np.float64]) -> list[Answer]:
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))  # (B, C)
+        best = odds.argmax(axis=1)  # (B,)
+        scores = odds.max(axis=1) / odds.sum(axis=1)  # (B,)
+        return [
+            Answer(self._labels[label], score) for label, score in zip(best.tolist(), scores.tolist(), strict=True)
+        ]
+
+
+def _token_feed(rows: Sequence[Sequence[int]]) -> Feed:
+    """Build the inputs of rows that have one length."""
+    ids = np.array(rows, dtype=np.int64)  # (B, T)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def _run_all(session: Session, feeds: Sequence[Feed], pool: ThreadPoolExecutor) -> Outputs:
+    """Run the graph once per feed, side by side where there is more than one."""
+    if len(feeds) == 1:
+        return [session.run(feeds[0])]
+    return list(pool.map(session.run, feeds))
+
+
+def _in_order(parts: Sequence[Sequence[int]], runs: Outputs, count: int) -> Outputs:
+    """Give each row its own output, in the rows' order, whatever groups they ran in."""
+    outputs: list[npt.NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * count
+    for rows, run in zip(parts, runs, strict=True):
+        if run.ndim == 0 or len(run) != len(rows):
+            raise BadAnswer(f"{len(rows)} rows gave an output of the shape {run.shape}")
+        for row, output in zip(rows, run, strict=True):
+            outputs[row] = np.asarray(output)
+    return outputs

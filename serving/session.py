@@ -1,0 +1,134 @@
+"""Makes ONNX Runtime sessions from a release's bytes, on the best execution provider that really works.
+
+Measured on 2 cores with MiniLM INT8, texts of 24 tokens (see `infra/decisions/0005-…`): one intra-op thread
+per session and as many rows at once as there are threads beats several threads inside one row, and without
+spinning a waiting session leaves the core to the stream. The arena is off: it keeps the peak of the longest
+text ever seen and gains nothing measurable at one row a run.
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.runtime.log import get_logger
+from serving.release import BadRelease
+
+_log = get_logger(__name__)
+_CPU: Final = "CPUExecutionProvider"
+_ERRORS_ONLY: Final = 3
+_GPU_LIBRARIES: Final = {
+    "TensorrtExecutionProvider": "libonnxruntime_providers_tensorrt.so",
+    "CUDAExecutionProvider": "libonnxruntime_providers_cuda.so",
+}
+
+Feed = dict[str, npt.NDArray[Any]]
+
+
+class Providers(NamedTuple):
+    """The providers that can be asked for, best first, and why the others cannot."""
+
+    usable: tuple[str, ...]
+    missing: dict[str, str]
+
+
+@cache
+def providers() -> Providers:
+    """Find out which providers can load, without letting ONNX Runtime try and complain.
+
+    A GPU provider needs the driver, and each library that its own shared object is linked against. The
+    dynamic loader is asked for both, so the reason names the first library that is missing.
+    """
+    import onnxruntime
+
+    usable, missing = [], {}
+    available = onnxruntime.get_available_providers()
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    for name, library in _GPU_LIBRARIES.items():
+        if name not in available:
+            missing[name] = "not in this build of ONNX Runtime"
+            continue
+        reason = _driver() or _loadable(folder, library)
+        if reason:
+            missing[name] = reason
+        else:
+            usable.append(name)
+    return Providers((*usable, _CPU), missing)
+
+
+@cache
+def _driver() -> str:
+    """Return why no NVIDIA device can be used, or nothing."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1)"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        return "the NVIDIA driver sees no device"
+    return ""
+
+
+def _loadable(folder: Path, library: str) -> str:
+    """Return why a provider's library cannot be loaded, or nothing."""
+    try:
+        ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(folder / library))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+class Session:
+    """One loaded graph: named arrays in, the one output array out. Safe to call from several threads."""
+
+    def __init__(self, graph: bytes, *, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+        """Load a graph that takes exactly `inputs` and gives one of `outputs`.
+
+        Raises:
+            BadRelease: no ONNX graph, one that this runtime cannot run, or other inputs and outputs.
+        """
+        import onnxruntime
+
+        usable = providers()
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph, sess_options=_options(onnxruntime), providers=list(usable.usable)
+            )
+        except Exception as error:  # ONNX Runtime's errors share no base
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BadRelease(f"the ONNX graph does not load: {first_line}") from error
+        self.provider = str(self._session.get_providers()[0])
+        taken = {value.name for value in self._session.get_inputs()}
+        given = [value.name for value in self._session.get_outputs()]
+        if taken != set(inputs):
+            raise BadRelease(f"the ONNX graph takes {sorted(taken)}, not {sorted(inputs)}")
+        named = [name for name in outputs if name in given]
+        if not named:
+            raise BadRelease(f"the ONNX graph gives {given}, none of {list(outputs)}")
+        self.output = named[0]
+        _log.info(
+            "session.opened",
+            provider=self.provider,
+            asked=list(usable.usable),
+            missing=usable.missing,
+            output=self.output,
+        )
+
+    def run(self, feed: Feed) -> npt.NDArray[np.float32]:
+        """Run the graph; the lock of the interpreter is released meanwhile."""
+        result: npt.NDArray[np.float32] = self._session.run([self.output], feed)[0]
+        return result
+
+
+def _options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

@@ -1,0 +1,183 @@
+"""One slot per model: a candidate is verified, loaded and warmed beside the champion, then takes over.
+
+    Release ─▶ open ─▶ memory check ─▶ session ─▶ golden answers ─▶ candidate ─▶ take_over() ─▶ current
+
+The old model needs no lock: whoever still answers with it holds it, and it is freed when the last lets go.
+"""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+
+from schemas.errors import Retryable
+from schemas.release import Manifest, Release
+from serving.predictor import Answer, BadAnswer, Predictor, Row, make
+from serving.release import BadRelease, OpenRelease, model_bytes, open_release
+
+_MEMORY_FACTOR: Final = 3.0
+_MEMORY_SPARE_BYTES: Final = 128 * 1024**2
+_GOLDEN_WITHIN: Final = {"int8": 0.05}
+_GOLDEN_WITHIN_ELSE: Final = 2e-3
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """Known inputs (texts, or readings in feature order) and the answers the trainer got for them."""
+
+    inputs: list[str | list[float | None]]
+    labels: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A loaded model with the release it came from."""
+
+    release: Release
+    predictor: Predictor
+    rows: tuple[Row, ...]
+    expected: tuple[Answer, ...]
+    tolerance: float
+    load_ms: float
+
+    def check(self) -> None:
+        """Answer the golden inputs, alone and together.
+
+        Raises:
+            BadRelease: an answer is not the trainer's, or depends on its batch mates.
+        """
+        try:
+            alone = [self.predictor.predict([row])[0] for row in self.rows]
+            together = self.predictor.predict(self.rows)
+        except BadAnswer as error:
+            raise BadRelease(f"golden inputs: {error}") from error
+        for number, (expected, got, among) in enumerate(zip(self.expected, alone, together, strict=True)):
+            allowed = self.tolerance * max(1.0, abs(expected.score))
+            if got.label != expected.label or abs(got.score - expected.score) > allowed:
+                raise BadRelease(f"golden input {number} is answered {tuple(got)}, not {tuple(expected)}")
+            if among.label != got.label or abs(among.score - got.score) > 1e-5 * max(1.0, abs(got.score)):
+                raise BadRelease(f"golden input {number} is answered otherwise in a batch: {tuple(among)}")
+
+
+def load(release: Release, pool: ThreadPoolExecutor) -> Served:
+    """Verify, load, warm and check a release. Blocks for tens to hundreds of milliseconds.
+
+    Raises:
+        BadRelease: it must not serve; the message says why.
+    """
+    began = time.perf_counter()
+    _check_memory(model_bytes(release))
+    opened = open_release(release)
+    predictor = make(opened, pool)
+    rows, expected = _golden(opened)
+    tolerance = _GOLDEN_WITHIN.get(opened.manifest.serve, _GOLDEN_WITHIN_ELSE)
+    served = Served(release, predictor, rows, expected, tolerance, 0.0)
+    served.check()
+    took_ms = (time.perf_counter() - began) * 1000
+    return Served(release, predictor, rows, expected, tolerance, round(took_ms, 1))
+
+
+class Slot:
+    """The place of one model: `current` answers, a candidate waits for the gap between two batches."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.current: Served | None = None
+        self._candidate: Served | None = None
+        self._taken = asyncio.Event()
+        self._taken.set()
+        self._pool = pool
+
+    @property
+    def newest(self) -> Served | None:
+        """Return the candidate, else the current model."""
+        return self._candidate or self.current
+
+    async def load(self, release: Release) -> None:
+        """Make a release the candidate; the current model goes on answering meanwhile.
+
+        Raises:
+            BadRelease: it must not serve; current model and earlier candidate are untouched.
+        """
+        await self._taken.wait()
+        try:
+            served = await asyncio.to_thread(load, release, self._pool)
+        except MemoryError as error:
+            raise BadRelease("memory ran out while it was loaded") from error
+        self._candidate = served
+        self._taken.clear()
+
+    def take_over(self) -> Served | None:
+        """Let the candidate, if there is one, become current, and return it. Call between two batches."""
+        served, self._candidate = self._candidate, None
+        if served is not None:
+            self.current = served
+            self._taken.set()
+        return served
+
+
+def verify_alive(served: Served) -> None:
+    """Tell a poisonous row from a broken model: the model must still answer its golden inputs.
+
+    Raises:
+        Retryable: it does not; no row is to blame.
+    """
+    try:
+        served.check()
+    except BadRelease as error:
+        name = f"{served.release.model} version {served.release.version}"
+        raise Retryable(f"{name} no longer answers its golden inputs: {error}") from error
+
+
+def _golden(opened: OpenRelease) -> tuple[tuple[Row, ...], tuple[Answer, ...]]:
+    """Read the known inputs and answers, at least one."""
+    manifest = opened.manifest
+    try:
+        golden = msgspec.json.decode(opened.golden, type=Golden)
+    except msgspec.MsgspecError as error:
+        raise BadRelease(f"golden inputs: {error}") from error
+    if not len(golden.inputs) == len(golden.labels) == len(golden.scores) > 0:
+        raise BadRelease("golden inputs: inputs, labels and scores must be equally many, and at least one")
+    rows = tuple(_golden_row(manifest, given) for given in golden.inputs)
+    return rows, tuple(Answer(*pair) for pair in zip(golden.labels, golden.scores, strict=True))
+
+
+def _golden_row(manifest: Manifest, given: str | list[float | None]) -> Row:
+    if isinstance(given, str):
+        if manifest.family == "text":
+            return given
+    elif manifest.family == "sensor" and len(given) == len(manifest.features):
+        pairs = zip(manifest.features, given, strict=True)
+        return {name: value for name, value in pairs if value is not None}
+    raise BadRelease(f"golden inputs: {given!r} is no input of this {manifest.family} model")
+
+
+def _check_memory(graph_bytes: int) -> None:
+    """Refuse a model that would push this machine, or this container, out of memory."""
+    needed = _MEMORY_FACTOR * graph_bytes + _MEMORY_SPARE_BYTES
+    available = psutil.virtual_memory().available
+    within = _container_bytes()
+    if within is not None:
+        available = min(available, within)
+    if needed > available:
+        raise BadRelease(
+            f"loading it takes about {needed / 2**20:.0f} MiB and {available / 2**20:.0f} MiB are available"
+        )
+
+
+def _container_bytes() -> int | None:
+    """Return what this container's memory limit leaves, cached files not counted, if there is a limit."""
+    if not (_CGROUP / "memory.max").is_file():
+        return None
+    limit = (_CGROUP / "memory.max").read_text().strip()
+    if not limit.isdigit():
+        return None
+    used = int((_CGROUP / "memory.current").read_text())
+    lines = (line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+    cached = sum(int(value) for name, value in lines if name in {"inactive_file", "active_file"})
+    return int(limit) - used + cached

@@ -1,0 +1,175 @@
+"""The training loops: consume vectors or readings with their truth, produce a tuned network and its loss curve.
+
+`tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; `tune_text` also
+tunes the encoder itself (modes `top` and `full`). Seeded; it stops early, at the last epoch, or when its time
+is up, and keeps the best weights it saw.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from schemas.config import Learn
+from trainers.backbone import Backbone
+from trainers.encoder import padded
+from trainers.optimiser import AdamW
+from trainers.perceptron import Array, Perceptron
+
+Indices = NDArray[np.int64]
+
+_BATCH: Final = 64
+_PATIENCE: Final = 5
+_VALIDATION: Final = 0.1
+_BACKBONE_RATE: Final = 3e-5
+_BACKBONE_EPOCHS: Final = 3
+_TOP_LAYERS: Final = 2
+
+
+class Curve(NamedTuple):
+    """The losses of each epoch, and the seconds that training took."""
+
+    train: list[float]
+    validation: list[float]
+    seconds: float
+
+
+def class_weights(truth: Tensor, classes: int) -> Tensor:
+    """Return (C,) loss weights, the square root of inverse frequency: rare classes count, noise does not rule."""
+    counts = torch.bincount(truth, minlength=classes).clamp(min=1).float()
+    return (counts.sum() / classes / counts).sqrt().clamp(0.25, 8.0)
+
+
+def tune(network: Perceptron, inputs: Array, truth: Indices | None, learn: Learn, *, deadline: float) -> Curve:
+    """Tune `network` in place on (N, F) inputs; `truth` (N,) indexes `network.labels`, None for autoencoders.
+
+    `deadline` is a `time.monotonic()` moment after which no further epoch begins.
+    """
+    began = time.monotonic()
+    torch.manual_seed(learn.seed)
+    with torch.no_grad():
+        standard = network.standardise(torch.from_numpy(inputs))  # (N, F)
+    target = None if truth is None else torch.from_numpy(truth)  # (N,)
+    weights = None if target is None else class_weights(target, len(network.labels))
+
+    order = torch.randperm(len(standard))
+    held = max(1, int(len(order) * _VALIDATION))
+    validation, training = order[:held], order[held:]
+
+    def loss_of(rows: Tensor) -> Tensor:
+        if target is None:
+            return network.errors(standard[rows]).mean()
+        return functional.cross_entropy(network.outputs(standard[rows]), target[rows], weight=weights)
+
+    optimiser = AdamW(network.parameters(), rate=learn.learning_rate)
+    curve = Curve([], [], 0.0)
+    best, best_loss, waited = copy.deepcopy(network.state_dict()), float("inf"), 0
+    for _ in range(learn.epochs):
+        network.train()
+        losses = []
+        for rows in training[torch.randperm(len(training))].split(_BATCH):
+            loss = loss_of(rows)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimiser.step()
+            losses.append(loss.item())
+        network.eval()
+        with torch.no_grad():
+            checked = loss_of(validation).item()
+        curve.train.append(float(np.mean(losses)))
+        curve.validation.append(checked)
+        waited += 1
+        if checked < best_loss - 1e-4:
+            best, best_loss, waited = copy.deepcopy(network.state_dict()), checked, 0
+        if waited >= _PATIENCE or time.monotonic() > deadline:
+            break
+    network.load_state_dict(best)
+    if network.kind == "autoencoder":
+        set_threshold(network, standard)
+    return curve._replace(seconds=time.monotonic() - began)
+
+
+def set_threshold(network: Perceptron, standard: Tensor) -> None:
+    """Put the anomaly threshold at twice the 99.5 % quantile of the errors on (N, F) normal rows."""
+    with torch.no_grad():
+        quantile = torch.quantile(network.errors(standard), 0.995)
+        network.threshold.copy_((2.0 * quantile).clamp(min=1e-6))
+
+
+def tune_text(
+    backbone: Backbone,
+    head: Perceptron,
+    ids: Sequence[Sequence[int]],
+    truth: Indices,
+    learn: Learn,
+    *,
+    deadline: float,
+    checkpoint: Path,
+    progress: Callable[[int, float], None] = lambda _epoch, _loss: None,
+) -> Curve:
+    """Tune the encoder's top layers (`top`) or all of it (`full`) together with the head, in place.
+
+    After each epoch the weights go to `checkpoint`; a run that was killed goes on from there.
+    """
+    began = time.monotonic()
+    torch.manual_seed(learn.seed)
+    done = _restore(checkpoint, backbone, head)
+    layers = list(backbone.encoder["layer"])  # type: ignore[arg-type]  # a ModuleList inside a ModuleDict
+    tuned = layers[-_TOP_LAYERS:] if learn.mode == "top" else [backbone]
+    backbone.requires_grad_(False)
+    parameters = [parameter for part in tuned for parameter in part.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    optimisers = [
+        AdamW(parameters, rate=_BACKBONE_RATE),
+        AdamW(head.parameters(), rate=learn.learning_rate),
+    ]
+    target = torch.from_numpy(truth)
+    weights = class_weights(target, len(head.labels))
+    curve = Curve([], [], 0.0)
+    for epoch in range(done, min(learn.epochs, _BACKBONE_EPOCHS)):
+        losses = []
+        head.train()
+        for rows in torch.randperm(len(ids)).split(32):
+            batch = padded([ids[row] for row in rows.tolist()])
+            vectors = backbone(torch.from_numpy(batch["input_ids"]), torch.from_numpy(batch["attention_mask"]))
+            loss = functional.cross_entropy(head(vectors), target[rows], weight=weights)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            for optimiser in optimisers:
+                optimiser.step()
+            losses.append(loss.item())
+            if time.monotonic() > deadline:
+                break
+        curve.train.append(float(np.mean(losses)))
+        progress(epoch, curve.train[-1])
+        _checkpoint(checkpoint, backbone, head, epoch + 1)
+        if time.monotonic() > deadline:
+            break
+    head.eval()
+    return curve._replace(seconds=time.monotonic() - began)
+
+
+def _checkpoint(path: Path, backbone: Backbone, head: Perceptron, epoch: int) -> None:
+    tensors = {f"backbone.{name}": value.contiguous() for name, value in backbone.state_dict().items()}
+    tensors |= {f"head.{name}": value.contiguous() for name, value in head.state_dict().items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors | {"epoch": torch.tensor(epoch)}, temporary)
+    temporary.replace(path)
+
+
+def _restore(path: Path, backbone: Backbone, head: Perceptron) -> int:
+    """Load a checkpoint if there is one and return how many epochs it has behind it."""
+    if not path.is_file():
+        return 0
+    tensors = load_file(path)
+    for prefix, module in (("backbone.", backbone), ("head.", head)):
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        module.load_state_dict(own)
+    return int(tensors["epoch"])

@@ -1,0 +1,167 @@
+"""The network that increments tune: consumes text vectors or raw readings, produces logits or an anomaly score.
+
+One class serves the text head, the sensor classifier and the sensor autoencoder: robust standardisation kept
+with the weights, then linear layers with ReLU between. Its weights travel in a release as safetensors.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from schemas.errors import Fatal
+
+Kind = Literal["classifier", "autoencoder"]
+Array = NDArray[np.float32]
+
+_MAD_TO_SIGMA: Final = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
+
+
+class Perceptron(nn.Module):
+    """Standardise, then `sizes[0] -> sizes[1] -> …`; logits (B, C), or a score (B,) for an autoencoder.
+
+    A reading that is missing (NaN) counts as its `centre`; standardised values are held within ±`clip`. The
+    autoencoder's score is its mean squared error over `threshold`, so 1 and more is anomalous.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    threshold: Tensor
+
+    def __init__(
+        self, kind: Kind, sizes: Sequence[int], labels: Sequence[str], *, clip: float = 10.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.kind: Kind = kind
+        self.sizes = tuple(sizes)
+        self.labels = tuple(labels)
+        self.clip = clip
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            nn.Linear(wide, narrow) for wide, narrow in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.register_buffer("centre", torch.zeros(sizes[0]))
+        self.register_buffer("scale", torch.ones(sizes[0]))
+        self.register_buffer("threshold", torch.ones(()))
+
+    def standardise(self, values: Tensor) -> Tensor:
+        """Return (B, F) in robust deviations from the centre."""
+        filled = torch.where(torch.isnan(values), self.centre, values)
+        return ((filled - self.centre) / self.scale).clamp(-self.clip, self.clip)
+
+    def outputs(self, standard: Tensor) -> Tensor:
+        """Return the last layer's (B, sizes[-1]) for standardised input."""
+        hidden = standard
+        for number, layer in enumerate(self.layers):
+            hidden = layer(hidden)
+            if number < len(self.layers) - 1:
+                hidden = self.dropout(torch.relu(hidden))
+        return hidden
+
+    def errors(self, standard: Tensor) -> Tensor:
+        """Return an autoencoder's mean squared error of each row, (B,)."""
+        return (self.outputs(standard) - standard).square().mean(1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return logits (B, C), or the anomaly score (B,)."""
+        standard = self.standardise(values)
+        return self.errors(standard) / self.threshold if self.kind == "autoencoder" else self.outputs(standard)
+
+    def answer(self, values: Array) -> Array:
+        """Return what `forward` gives for a numpy array, without gradients."""
+        self.eval()
+        with torch.inference_mode():
+            out: Array = self(torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))).numpy()
+        return out
+
+    def grow(self, labels: Sequence[str]) -> Self:
+        """Give the last layer a row for each label that is new; the old classes keep their weights.
+
+        New rows start small with the lowest bias there is, so that no old answer changes before training.
+        """
+        new = [label for label in labels if label not in self.labels]
+        if not new:
+            return self
+        old = self.layers[-1]
+        assert isinstance(old, nn.Linear)
+        wider = nn.Linear(old.in_features, len(self.labels) + len(new))
+        with torch.no_grad():
+            wider.weight.mul_(0.1)
+            wider.bias.fill_(float(old.bias.min()) - 2.0)
+            wider.weight[: len(self.labels)] = old.weight
+            wider.bias[: len(self.labels)] = old.bias
+        self.layers[-1] = wider
+        self.labels = (*self.labels, *new)
+        self.sizes = (*self.sizes[:-1], len(self.labels))
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write weights and shape as safetensors."""
+        shape = {"kind": self.kind, "sizes": self.sizes, "labels": self.labels, "clip": self.clip}
+        metadata = {"shape": json.dumps({**shape, "dropout": self.dropout.p})}
+        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> "Perceptron":
+        """Read what `save` wrote.
+
+        Raises:
+            Fatal: the file is no such network.
+        """
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if "shape" not in metadata:
+                raise Fatal(f"{path} is no network of this trainer: its metadata lack the shape")
+            shape = json.loads(metadata["shape"])
+            network = cls(
+                shape["kind"], shape["sizes"], shape["labels"], clip=shape["clip"], dropout=shape["dropout"]
+            )
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return network.eval()
+
+
+def robust(values: Array) -> tuple[Array, Array]:
+    """Return median and scale (1.4826 · MAD, else the standard deviation, else 1) of each column of (N, F)."""
+    centre = np.nan_to_num(np.nanmedian(values, axis=0))
+    scale = np.nan_to_num(np.nanmedian(np.abs(values - centre), axis=0)) * _MAD_TO_SIGMA
+    spread = np.nan_to_num(np.nanstd(values, axis=0))
+    scale = np.where(scale > 1e-6 * (np.abs(centre) + 1.0), scale, spread)
+    scale = np.where(scale > 1e-6 * (np.abs(centre) + 1.0), scale, 1.0)
+    return centre.astype(np.float32), scale.astype(np.float32)
+
+
+def text_head(width: int, labels: Sequence[str], features: Array) -> Perceptron:
+    """Return a fresh head over text vectors, standardised by the vectors (N, `width`) of the first training."""
+    head = Perceptron("classifier", (width, 128, len(labels)), labels, clip=100.0, dropout=0.1)
+    head.centre.copy_(torch.from_numpy(features.mean(0)))
+    head.scale.copy_(torch.from_numpy(features.std(0) + 1e-6))
+    return head
+
+
+def sensor_classifier(labels: Sequence[str], values: Array) -> Perceptron:
+    """Return a fresh classifier of raw readings (N, F), with their robust statistics."""
+    network = Perceptron("classifier", (values.shape[1], 128, 64, len(labels)), labels, dropout=0.1)
+    return _standardised(network, values)
+
+
+def sensor_autoencoder(values: Array) -> Perceptron:
+    """Return a fresh autoencoder of raw readings (N, F), with their robust statistics."""
+    width = values.shape[1]
+    inner, narrow = max(8, 2 * width), max(1, (width + 1) // 2)
+    network = Perceptron("autoencoder", (width, inner, narrow, inner, width), ("normal", "anomaly"), clip=20.0)
+    return _standardised(network, values)
+
+
+def _standardised(network: Perceptron, values: Array) -> Perceptron:
+    centre, scale = robust(values)
+    network.centre.copy_(torch.from_numpy(centre))
+    network.scale.copy_(torch.from_numpy(scale))
+    return network
