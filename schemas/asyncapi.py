@@ -8,9 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas import examples
-from schemas.jsonschemas import CONTRACTS, VERSIONED, Json, attributes, components, draft_07, envelope_body
-from schemas.raw import event_type
-from schemas.record import Kind
+from schemas.jsonschemas import CONTRACTS, PAYLOADS, Json, attributes, components, draft_07, envelope_body
 from schemas.topics import LABELS, RAW, TOPICS, Topic
 
 _REFERENCE: Final = "#/components/schemas/{name}"
@@ -81,18 +79,16 @@ def _operation(topic: Topic) -> Json:
 
 def _message_names(topic: Topic) -> list[str]:
     if topic == RAW:
-        types = [event_type(kind, version) for kind, version in VERSIONED]
-        return [*types, *(f"{name}.binary" for name in types)]
+        return [*PAYLOADS, *(f"{name}.binary" for name in PAYLOADS)]
     return [topic.contract.__name__ if topic.contract else topic.name]
 
 
 def _messages() -> dict[str, Json]:
     """Return every message: two forms of each raw event, one of each contract, and the opaque ones."""
     found: dict[str, Json] = {}
-    for kind, version in VERSIONED:
-        name = event_type(kind, version)
-        found[name] = _structured(name, kind, version)
-        found[f"{name}.binary"] = _binary(name, kind, version)
+    for name in PAYLOADS:
+        found[name] = _structured(name)
+        found[f"{name}.binary"] = _binary(name)
     for topic in TOPICS:
         if topic.contract is not None:
             found[topic.contract.__name__] = _message(topic, topic.contract)
@@ -120,24 +116,24 @@ def _message(topic: Topic, contract: type[msgspec.Struct]) -> Json:
     }
 
 
-def _structured(name: str, kind: Kind, version: int) -> Json:
+def _structured(name: str) -> Json:
     return {
         "name": name,
         "title": f"{name}, structured mode",
         "summary": "one CloudEvent as one JSON object",
         "contentType": "application/cloudevents+json",
         "payload": {"$ref": _REFERENCE.format(name=name)},
-        "examples": [{"name": "one", "payload": examples.envelope(name, examples.PAYLOADS[kind, version])}],
+        "examples": [{"name": "one", "payload": examples.envelope(name, examples.PAYLOADS[name])}],
         "bindings": _key(RAW),
     }
 
 
-def _binary(name: str, kind: Kind, version: int) -> Json:
+def _binary(name: str) -> Json:
     """Describe CloudEvents' binary mode: attributes in `ce_` headers, the payload alone in the value."""
-    payload = VERSIONED[kind, version]
+    payload = PAYLOADS[name]
     headers: dict[str, Any] = {"ce_specversion": {"const": "1.0"}}
     headers |= {f"ce_{key}": value for key, value in attributes(name).items() if key != "datacontenttype"}
-    event = examples.envelope(name, examples.PAYLOADS[kind, version])
+    event = examples.envelope(name, examples.PAYLOADS[name])
     shown = {f"ce_{key}": value for key, value in event.items() if key not in {"data", "datacontenttype"}}
     return {
         "name": f"{name}.binary",
@@ -162,9 +158,8 @@ def _key(topic: Topic) -> Json:
 
 def _schemas() -> dict[str, Json]:
     topical = [contract for contract in CONTRACTS if any(topic.contract is contract for topic in TOPICS)]
-    found = components([*topical, *VERSIONED.values()], _REFERENCE)
-    for (kind, version), payload in VERSIONED.items():
-        name = event_type(kind, version)
+    found = components([*topical, *PAYLOADS.values()], _REFERENCE)
+    for name, payload in PAYLOADS.items():
         found[name] = envelope_body(name, {"$ref": _REFERENCE.format(name=payload.__name__)})
     schemas: dict[str, Json] = draft_07(found)
     return schemas

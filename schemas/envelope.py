@@ -1,9 +1,9 @@
 """CloudEvents 1.0 as they come on `events.raw` or over HTTP, decoded to `RawEvent` for the cleaning stage.
 
 Both Kafka modes are read: structured (the value is the whole event as JSON) and binary (attributes in `ce_`
-headers, the value is `data`). A good event takes one typed pass of msgspec: the envelope's `type` is the tag
-of a union, so that `data` is decoded straight into its kind's shape. Only what fails there is looked at again,
-slowly, by `schemas.refusal`, to say which field broke which rule.
+headers, the value is `data`). A good event takes one typed pass of msgspec: the envelope's `type` is the
+tag of a union, so that `data` is decoded straight into its kind's shape. Only what fails there is looked at
+again, slowly, by `schemas.refusal`, to say which field broke which rule.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,12 @@ def decode_document(document: bytes | None, *, max_bytes: int = DEFAULT_MAX_BYTE
         return _raised(explain(document))
     event_id = event.id
     source = event.source
-    if not event_id or not source or len(event_id) + len(source) > MAX_NAME_BYTES // 4 or event.time.__class__ is not str:
+    if (
+        not event_id
+        or not source
+        or len(event_id) + len(source) > MAX_NAME_BYTES // 4
+        or event.time.__class__ is not str
+    ):
         return _raised(explain(document))
     return RawEvent(
         id=event_id,
@@ -147,7 +152,9 @@ def _attributes(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
             try:
                 attributes[name.lower()[len(_ATTRIBUTE_PREFIX) :]] = (value or b"").decode()
             except UnicodeDecodeError as error:
-                raise Rejected(Reason.INVALID_UTF8, f"header {name} is not UTF-8: {error.reason}", name) from error
+                raise Rejected(
+                    Reason.INVALID_UTF8, f"header {name} is not UTF-8: {error.reason}", name
+                ) from error
     return attributes
 
 

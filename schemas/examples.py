@@ -32,9 +32,14 @@ _TRAINING: Final = TrainingRange(
     dataset_sha256=_FILE_SHA,
 )
 
-PAYLOADS: Final[dict[tuple[Kind, int], dict[str, Any]]] = {
-    (Kind.SENSOR, 2): {"values": {"cpu": 37.5, "temp": 64.4, "fan": None}, "units": {"temp": "degF"}},
-    (Kind.API, 2): {
+PAYLOADS: Final[dict[str, dict[str, Any]]] = {
+    "headrace.sensor.reading.v1": {"sensor": "temp", "value": 64.4, "unit": "degF"},
+    "headrace.sensor.reading.v2": {
+        "values": {"cpu": 37.5, "temp": 64.4, "fan": None},
+        "units": {"temp": "degF"},
+    },
+    "headrace.api.request.v1": {"url": "https://shop.example/products?q=1", "method": "GET", "status": 200},
+    "headrace.api.request.v2": {
         "method": "GET",
         "path": "/products",
         "query": "q=1%27%20OR%20%271%27=%271",
@@ -43,9 +48,15 @@ PAYLOADS: Final[dict[tuple[Kind, int], dict[str, Any]]] = {
         "client_ip": "203.0.113.9",
         "user_agent": "Mozilla/5.0",
     },
-    (Kind.LOG, 2): {"message": "payment 4711 accepted", "level": "INFO", "logger": "pay", "host": "web-3"},
+    "headrace.log.line.v1": {"line": "payment 4711 accepted", "level": "INFO"},
+    "headrace.log.line.v2": {
+        "message": "payment 4711 accepted",
+        "level": "INFO",
+        "logger": "pay",
+        "host": "web-3",
+    },
 }
-"""The `data` of an event of each kind and version."""
+"""The `data` of an event, by the event's CloudEvents `type`."""
 
 CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
     Clean: Clean(

@@ -12,8 +12,8 @@ import msgspec
 
 from schemas import examples
 from schemas.config import Headrace
-from schemas.raw import PAYLOADS, event_type
-from schemas.record import Kind
+from schemas.lift import payload_types
+from schemas.refusal import MAX_NAME_BYTES
 from schemas.release import Manifest
 from schemas.topics import TOPICS
 
@@ -24,10 +24,8 @@ CONTRACTS: Final[tuple[type[msgspec.Struct], ...]] = (
     *(topic.contract for topic in TOPICS if topic.contract is not None),
     Manifest,
 )
-VERSIONED: Final[dict[tuple[Kind, int], type[msgspec.Struct]]] = {
-    (kind, 2): payload for kind, payload in PAYLOADS.items()
-}
-"""The payload of every kind in every version that is accepted."""
+PAYLOADS: Final = {name: shape for name, (_, shape) in payload_types().items()}
+"""The payload of every CloudEvents `type` that is accepted: each kind in each of its versions."""
 
 _DURATION: Final = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"
 
@@ -35,8 +33,8 @@ _DURATION: Final = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"
 def documents() -> dict[str, Json]:
     """Return every JSON Schema by its file name."""
     found = {f"{file_stem(contract)}.schema.json": contract_schema(contract) for contract in CONTRACTS}
-    for kind, version in VERSIONED:
-        found[f"{event_type(kind, version)}.schema.json"] = envelope_schema(kind, version)
+    for name in PAYLOADS:
+        found[f"{name}.schema.json"] = envelope_schema(name)
     found["headrace.toml.schema.json"] = config_schema()
     return found
 
@@ -68,25 +66,34 @@ def contract_schema(contract: type[msgspec.Struct]) -> Json:
     return _with_definitions(_head(file_stem(contract)) | body | {"examples": [example]}, definitions)
 
 
-def envelope_schema(kind: Kind, version: int) -> Json:
-    """Return the schema of a CloudEvent in structured mode that carries one kind of payload."""
-    name = event_type(kind, version)
-    payload = VERSIONED[kind, version]
+def envelope_schema(name: str) -> Json:
+    """Return the schema of a CloudEvent in structured mode whose `type` is `name`."""
+    payload = PAYLOADS[name]
     definitions = components([payload], "#/$defs/{name}")
-    example = examples.envelope(name, examples.PAYLOADS[kind, version])
+    example = examples.envelope(name, examples.PAYLOADS[name])
     body = envelope_body(name, {"$ref": f"#/$defs/{payload.__name__}"}) | {"examples": [example]}
     return _with_definitions(_head(name) | body, definitions)
 
 
 def envelope_body(name: str, data: Json) -> Json:
-    """Return CloudEvents 1.0's own attributes, of type `name`, around `data`."""
+    """Return CloudEvents 1.0's own attributes, of type `name`, around `data`.
+
+    Narrower than what is read: Headrace skips extension attributes of any form.
+    """
+    encoded = {"type": "string", "contentEncoding": "base64", "description": "`data` as JSON in base64."}
     return {
         "title": name,
         "description": f"A CloudEvents 1.0 event of type `{name}` in structured mode.",
         "type": "object",
-        "properties": {"specversion": {"const": "1.0"}, **attributes(name), "data": data},
-        "required": ["specversion", "id", "source", "type", "data"],
-        "propertyNames": {"pattern": "^[a-z0-9]+$"},
+        "properties": {
+            "specversion": {"const": "1.0"},
+            **attributes(name),
+            "data": data,
+            "data_base64": encoded,
+        },
+        "required": ["specversion", "id", "source", "type"],
+        "oneOf": [{"required": ["data"]}, {"required": ["data_base64"]}],
+        "propertyNames": {"pattern": "^[a-z0-9_]+$"},
         "additionalProperties": {
             "description": "An extension attribute.",
             "type": ["string", "integer", "boolean"],
@@ -96,20 +103,16 @@ def envelope_body(name: str, data: Json) -> Json:
 
 def attributes(name: str) -> dict[str, Json]:
     """Return the schemas of the context attributes that Headrace reads."""
+    identifier = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES}
+    optional = {"type": ["string", "null"], "maxLength": MAX_NAME_BYTES}
+    moment = {"type": ["string", "number", "null"], "maxLength": MAX_NAME_BYTES}
     return {
-        "id": {
-            "type": "string",
-            "minLength": 1,
-            "description": "Unique per source: a repetition is a duplicate.",
-        },
-        "source": {"type": "string", "minLength": 1, "description": "Who publishes; also the record's key."},
+        "id": {**identifier, "description": "Unique per source: a repetition is a duplicate."},
+        "source": {**identifier, "description": "Who publishes; also the record's key."},
         "type": {"const": name},
-        "time": {
-            "type": "string",
-            "description": "When it happened: RFC 3339; the arrival counts when absent.",
-        },
-        "stream": {"type": "string", "description": "The stream, where several are of this kind."},
-        "subject": {"type": "string", "description": "What the event is about, within its source."},
+        "time": {**moment, "description": "When it happened, in RFC 3339; the arrival counts when absent."},
+        "stream": {**optional, "description": "The stream, where several are of this kind."},
+        "subject": {**optional, "description": "What the event is about, within its source."},
         "datacontenttype": {"type": "string", "description": "`application/json`, also when absent."},
         "dataschema": {"type": "string", "description": "This schema's identifier; not read."},
     }

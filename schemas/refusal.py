@@ -87,7 +87,9 @@ def _check_version(envelope: Mapping[str, Any], prefix: str) -> None:
     if version is None:
         raise Rejected(Reason.NOT_CLOUDEVENTS, f'no `{field}`; a CloudEvent says "1.0" there', field)
     if version != "1.0":
-        raise Rejected(Reason.UNKNOWN_SPECVERSION, f'`{field}` is {_shown(version)}; "1.0" is accepted', field)
+        raise Rejected(
+            Reason.UNKNOWN_SPECVERSION, f'`{field}` is {_shown(version)}; "1.0" is accepted', field
+        )
 
 
 def _name(envelope: Mapping[str, Any], name: str, missing: Reason, prefix: str) -> str:
@@ -95,7 +97,9 @@ def _name(envelope: Mapping[str, Any], name: str, missing: Reason, prefix: str) 
     field = prefix + name
     value = envelope.get(name)
     if value is None or value == "":
-        raise Rejected(missing, f"`{field}` is {'empty' if value == '' else 'missing'}; it is required", field)
+        raise Rejected(
+            missing, f"`{field}` is {'empty' if value == '' else 'missing'}; it is required", field
+        )
     return _bounded(value, field)
 
 
@@ -121,7 +125,9 @@ def _shape(envelope: Mapping[str, Any], prefix: str) -> tuple[Kind, type[msgspec
     """Find what `data` must look like."""
     field = f"{prefix}type"
     if envelope.get("type") in (None, ""):
-        raise Rejected(Reason.MISSING_FIELD, f"`{field}` is missing; it says what kind of event this is", field)
+        raise Rejected(
+            Reason.MISSING_FIELD, f"`{field}` is missing; it says what kind of event this is", field
+        )
     event_type = _bounded(envelope["type"], field)
     known = payload_types().get(event_type)
     if known is not None:
@@ -131,7 +137,9 @@ def _shape(envelope: Mapping[str, Any], prefix: str) -> tuple[Kind, type[msgspec
         message = f"`{field}` has version {version!r}; v1 to v{CURRENT_VERSION} of {stem} are accepted"
         raise Rejected(Reason.UNKNOWN_VERSION, message, field)
     kinds = ", ".join(f"{name}.v{CURRENT_VERSION}" for name in TYPES.values())
-    raise Rejected(Reason.UNKNOWN_KIND, f"`{field}` is {_shown(event_type)}; one of {kinds} is expected", field)
+    raise Rejected(
+        Reason.UNKNOWN_KIND, f"`{field}` is {_shown(event_type)}; one of {kinds} is expected", field
+    )
 
 
 def _data(envelope: Mapping[str, Any]) -> Any:
@@ -166,11 +174,15 @@ def _refuse(data: Any, shape: type[msgspec.Struct], message: str) -> NoReturn:
     for name, value in data.items():
         if name not in fields:
             known = ", ".join(fields)
-            raise Rejected(Reason.UNKNOWN_FIELD, f"unknown field {_shown(name)}; known: {known}", f"data.{name}"[:600])
+            raise Rejected(
+                Reason.UNKNOWN_FIELD, f"unknown field {_shown(name)}; known: {known}", f"data.{name}"[:600]
+            )
         _refuse_value(value, fields[name].type, f"data.{name}")
     named = _NAMED.search(message)
     field = f"data.{named[1]}" if named else "data"
-    raise Rejected(Reason.MISSING_FIELD if named else Reason.WRONG_TYPE, f"{message.partition(' - at')[0]}", field)
+    raise Rejected(
+        Reason.MISSING_FIELD if named else Reason.WRONG_TYPE, f"{message.partition(' - at')[0]}", field
+    )
 
 
 def _refuse_value(value: Any, expected: Any, path: str) -> None:

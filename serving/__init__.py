@@ -1,1 +1,1 @@
-"""Serving: from `events.clean` and `models.releases` to `predictions`, and the gateway for questions by HTTP."""
+"""Serving: from `events.clean` and `models.releases` to `predictions`, and the HTTP gateway."""

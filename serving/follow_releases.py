@@ -12,10 +12,10 @@ What `models.swaps` says, by `outcome`:
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -34,6 +34,8 @@ from serving.slot import Served, Slot
 _log = get_logger(__name__)
 _PAUSE_S: Final = 2.0
 
+T = TypeVar("T")
+
 SWAPPED: Final = "swapped"
 REJECTED: Final = "rejected"
 ANSWERED: Final = "answered"
@@ -51,6 +53,7 @@ class Models:
         self._worker = worker
         self._slots: dict[str, Slot] = {}
         self._reports: asyncio.Queue[Swap] = asyncio.Queue()
+        self._next_offsets: dict[int, int] = {}
 
     def current(self, model: str) -> Served | None:
         """Return what answers for a model now."""
@@ -64,7 +67,7 @@ class Models:
         """
         announced: defaultdict[str, list[Release]] = defaultdict(list)
         async for record in follow(self._settings, [topics.RELEASES], stop_at_end=True):
-            release = released(record)
+            release = self._next(record)
             if release is not None:
                 announced[release.model].append(release)
         served = await self._last_served() if announced else {}
@@ -75,20 +78,12 @@ class Models:
         self.take_over(dict)
 
     async def follow(self) -> None:
-        """Load what is announced, until cancelled. A broker failure starts it anew from the beginning."""
-        tried: set[tuple[str, int, str]] = set()
+        """Load what is announced from here on, until cancelled; after a broker failure go on from there."""
         while True:
             try:
-                newest: dict[str, tuple[str, int, str]] = {}
                 async for record in follow(self._settings, [topics.RELEASES]):
-                    release = released(record)
-                    if release is None:
-                        continue
-                    identity = (release.model, release.version, release.sha256)
-                    repeated = newest.get(release.model) == identity
-                    newest[release.model] = identity
-                    if not repeated and (identity not in tried or self._is_other(release)):
-                        tried.add(identity)
+                    release = self._next(record)
+                    if release is not None:
                         await self.offer(release)
             except (KafkaError, Retryable) as error:
                 _log.warning("releases.interrupted", error=str(error), again_in_s=_PAUSE_S)
@@ -169,11 +164,12 @@ class Models:
                 last[swap.model] = swap
         return last
 
-    def _is_other(self, release: Release) -> bool:
-        """Tell whether a known release is announced again to replace another one: a roll-back."""
-        slot = self._slots.get(release.model)
-        newest = slot.newest if slot else None
-        return newest is not None and newest.release.sha256 != release.sha256
+    def _next(self, record: Incoming) -> Release | None:
+        """Return the release of a record that was not read before: an old announcement must not come back."""
+        if record.offset < self._next_offsets.get(record.partition, 0):
+            return None
+        self._next_offsets[record.partition] = record.offset + 1
+        return released(record)
 
 
 def outgoing(swap: Swap) -> Outgoing:
@@ -189,13 +185,12 @@ def released(record: Incoming) -> Release | None:
     return release
 
 
-def _candidates(releases: Iterable[Release], last: Swap | None) -> list[Release]:
+def _candidates(releases: Sequence[Release], last: Swap | None) -> list[Release]:
     """Order what may serve after a start: newest announcement first, last served version at the end.
 
     The topic is compacted, so what served before may be gone from it; its folder lies beside the newest's.
     """
-    ordered = list({release.sha256: release for release in releases}.values())[::-1]
-    ordered.sort(key=lambda release: release is not ordered[0])
+    ordered = list({release.sha256: release for release in reversed(releases)}.values())
     if last is not None and all(release.sha256 != last.sha256 for release in ordered):
         newest = ordered[0]
         beside = PurePosixPath(newest.uri.removeprefix("file://")).parent / str(last.version)
@@ -213,5 +208,12 @@ def _candidates(releases: Iterable[Release], last: Swap | None) -> list[Release]
     return ordered
 
 
-def _decoded[T](record: Incoming, contract: type[T]) -> T | None:
-    raise NotImplementedError
+def _decoded(record: Incoming, contract: type[T]) -> T | None:
+    """Decode a record of our own topics; one that is no such contract is said and skipped."""
+    if record.value is None:
+        return None
+    try:
+        return codec.decode(record.value, contract)
+    except Rejected as error:
+        _log.warning("record.ignored", topic=record.topic, offset=record.offset, error=str(error))
+        return None

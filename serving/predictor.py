@@ -24,7 +24,7 @@ NORMAL: Final = "normal"
 
 _TEXT_ROWS: Final = 16
 _SENSOR_ROWS: Final = 4096
-_PROBE_ROWS: Final = 8
+_PROBE_ROWS: Final = 6
 _PROBE_TOKENS: Final = 16
 _SERVED_ALONE: Final = "int8"
 
@@ -79,29 +79,32 @@ class TextPredictor:
         )
         self._head = _Head(manifest, self._session.output)
         self._pool = pool
+        self._max_tokens = manifest.max_tokens
         self.provider = self._session.provider
         self.policy = Policy.SINGLE
         if manifest.serve != _SERVED_ALONE:
             probes = self._probes()
-            self.policy = choose(lambda policy: self._outputs(probes, policy))
+            self.policy = choose(lambda policy: self._outputs(probes, policy, None))
 
     def predict(self, rows: Sequence[str]) -> list[Answer]:
         """Answer texts, each as if it were alone."""
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(rows))]
-        return self._head.answers(self._outputs(tokens, self.policy))
+        return self._head.answers(self._outputs(tokens, self.policy, self._pool))
 
-    def _outputs(self, tokens: Sequence[Sequence[int]], policy: Policy) -> Outputs:
+    def _outputs(
+        self, tokens: Sequence[Sequence[int]], policy: Policy, pool: ThreadPoolExecutor | None
+    ) -> Outputs:
         parts = groups(policy, [len(ids) for ids in tokens], _TEXT_ROWS)
-        parts.sort(key=lambda rows: -len(rows) * len(tokens[rows[0]]))  # the longest first: threads end together
+        # The longest first, so that the threads end together.
+        parts.sort(key=lambda rows: -len(rows) * len(tokens[rows[0]]))
         feeds = [_token_feed([tokens[row] for row in rows]) for rows in parts]
-        return _in_order(parts, _run_all(self._session, feeds, self._pool), len(tokens))
+        return _in_order(parts, _run_all(self._session, feeds, pool), len(tokens))
 
     def _probes(self) -> list[list[int]]:
         """Make rows of one length and different contents from the tokenizer's own vocabulary."""
-        low, size = 5, max(16, self._tokenizer.get_vocab_size() - 5)
-        count = _PROBE_ROWS * _PROBE_TOKENS
-        ids = (low + np.arange(count, dtype=np.int64) * 7919 % size).reshape(_PROBE_ROWS, _PROBE_TOKENS)  # (B, T)
-        rows: list[list[int]] = np.minimum(ids, size - 1).tolist()
+        length = min(_PROBE_TOKENS, self._max_tokens)
+        spread = np.arange(_PROBE_ROWS * length) * 7919 % self._tokenizer.get_vocab_size()
+        rows: list[list[int]] = spread.reshape(_PROBE_ROWS, length).tolist()  # (B, T)
         return rows
 
 
@@ -180,7 +183,9 @@ class _Head:
         if self._task is Task.CLASSIFICATION:
             return self._classes(stacked)
         if self._task is Task.ANOMALY:
-            return [Answer(ANOMALY if score >= self._threshold else NORMAL, score) for score in stacked.tolist()]
+            return [
+                Answer(ANOMALY if score >= self._threshold else NORMAL, score) for score in stacked.tolist()
+            ]
         return [Answer("", score) for score in stacked.tolist()]
 
     def _classes(self, logits: npt.NDArray[np.float64]) -> list[Answer]:
@@ -188,7 +193,8 @@ class _Head:
         best = odds.argmax(axis=1)  # (B,)
         scores = odds.max(axis=1) / odds.sum(axis=1)  # (B,)
         return [
-            Answer(self._labels[label], score) for label, score in zip(best.tolist(), scores.tolist(), strict=True)
+            Answer(self._labels[label], score)
+            for label, score in zip(best.tolist(), scores.tolist(), strict=True)
         ]
 
 
@@ -198,10 +204,10 @@ def _token_feed(rows: Sequence[Sequence[int]]) -> Feed:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
-def _run_all(session: Session, feeds: Sequence[Feed], pool: ThreadPoolExecutor) -> Outputs:
+def _run_all(session: Session, feeds: Sequence[Feed], pool: ThreadPoolExecutor | None) -> Outputs:
     """Run the graph once per feed, side by side where there is more than one."""
-    if len(feeds) == 1:
-        return [session.run(feeds[0])]
+    if pool is None or len(feeds) == 1:
+        return [session.run(feed) for feed in feeds]
     return list(pool.map(session.run, feeds))
 
 

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def eventually(predicate: Callable[[], T], timeout_s: float = 10.0, every_s: float = 0.05) -> T:
-    """Call ``predicate`` until its result is true and return that; at the deadline fail with the last result."""
+    """Call ``predicate`` until its result is true and return that; at the deadline fail with its last."""
     deadline = time.monotonic() + timeout_s
     while True:
         result = predicate()
@@ -20,7 +20,9 @@ def eventually(predicate: Callable[[], T], timeout_s: float = 10.0, every_s: flo
         time.sleep(every_s)
 
 
-async def aeventually(predicate: Callable[[], Awaitable[T]], timeout_s: float = 10.0, every_s: float = 0.05) -> T:
+async def aeventually(
+    predicate: Callable[[], Awaitable[T]], timeout_s: float = 10.0, every_s: float = 0.05
+) -> T:
     """The same for a coroutine function."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -106,7 +106,9 @@ class Backbone(nn.Module):
         """
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu":
-            raise Fatal(f"{folder}: the base model must be a BERT encoder with GELU, not {config.get('model_type')!r}")
+            raise Fatal(
+                f"{folder}: the base model must be a BERT encoder with GELU, not {config.get('model_type')!r}"
+            )
         backbone = cls(config)
         tensors = load_file(weights or folder / "model.safetensors")
         tensors = {name.removeprefix("bert."): value for name, value in tensors.items()}
@@ -120,7 +122,18 @@ class Backbone(nn.Module):
         kept = attention_mask.to(torch.float32)
         bias = (1.0 - kept[:, None, None, :]) * _MASKED  # (B, 1, 1, T)
         hidden = self.embeddings(input_ids)
-        for layer in self.encoder["layer"]:  # type: ignore[union-attr]  # a ModuleList inside a ModuleDict
+        for layer in self.blocks:
             hidden = layer(hidden, bias)
         weights = kept.unsqueeze(-1)  # (B, T, 1)
-        return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+        pooled: Tensor = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+        return pooled
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Return the transformer blocks, the first one first."""
+        stacked = self.encoder["layer"]
+        return list(stacked) if isinstance(stacked, nn.ModuleList) else []
+
+    def save(self, path: Path) -> None:
+        """Write the weights under the names they were read by."""
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, path)

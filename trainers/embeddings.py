@@ -1,4 +1,4 @@
-"""A bounded store of text vectors: consumes masked texts and their vectors, produces them again after a restart.
+"""A bounded store of text vectors: consumes masked texts with their vectors, produces these after a restart.
 
 Equal masked texts have equal vectors, so a replay reservoir costs the encoder nothing the second time.
 """
@@ -30,7 +30,9 @@ class EmbeddingCache:
         if path.is_file():
             stored = load_file(path)
             keys = stored["keys"]  # (N, 16)
-            self._vectors = {key.tobytes(): vector for key, vector in zip(keys, stored["vectors"], strict=True)}
+            self._vectors = {
+                key.tobytes(): vector for key, vector in zip(keys, stored["vectors"], strict=True)
+            }
 
     def __len__(self) -> int:
         return len(self._vectors)

@@ -25,7 +25,7 @@ Precision = Literal["fp32", "int8"]
 
 OPSET: Final = 17
 _BATCH: Final = {"fp32": 16, "int8": 1}
-"""Rows a run: FP32 rows are independent; dynamic INT8 shares one scale per tensor, so it is run row by row."""
+"""Rows a run: FP32 rows are independent; dynamic INT8 shares one scale per tensor, so it goes row by row."""
 
 
 def locate(base: str) -> Path:
@@ -43,9 +43,13 @@ def locate(base: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(base, allow_patterns=["config.json", "tokenizer.json", "model.safetensors"]))
+        return Path(
+            snapshot_download(base, allow_patterns=["config.json", "tokenizer.json", "model.safetensors"])
+        )
     except (OSError, ValueError) as error:
-        raise Fatal(f"base = {base!r} is neither `minilm`, a folder, nor a model the hub gave: {error}") from error
+        raise Fatal(
+            f"base = {base!r} is neither `minilm`, a folder, nor a model the hub gave: {error}"
+        ) from error
 
 
 def session(graph: Path | bytes, threads: int = 1) -> ort.InferenceSession:
@@ -125,13 +129,13 @@ def padded(ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray[tuple[int, int]
 def prepare(
     home: Path, base: str, *, max_tokens: int, threads: int = 1, weights: Path | None = None
 ) -> Encoder:
-    """Return the encoder of a base model, or of tuned `weights` of it; export its graphs if this is the first use.
+    """Return the encoder of a base model, or of tuned `weights` of it; the first use exports its graphs.
 
     Raises:
         Fatal: the base model cannot be found or is of another architecture.
     """
     source = locate(base)
-    with open(weights or source / "model.safetensors", "rb") as file:
+    with (weights or source / "model.safetensors").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     trainer = home / "trainer"
     folder = trainer / "encoders" / digest
@@ -155,7 +159,7 @@ def _publish(folder: Path, build: Callable[[Path], None]) -> None:
 
 
 def _build(source: Path, weights: Path | None, target: Path) -> None:
-    """Export the backbone and quantise it; per channel, which keeps the answers nearer to FP32 (decision 0006)."""
+    """Export and quantise the backbone; per channel keeps the answers nearer to FP32 (decision 0006)."""
     import torch
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -183,5 +187,5 @@ def _build(source: Path, weights: Path | None, target: Path) -> None:
     info = {"source": source.name, "width": backbone.width, "opset": OPSET}
     (target / "encoder.json").write_text(json.dumps(info), encoding="utf-8")
     for file in target.iterdir():
-        with open(file, "rb") as handle:
+        with file.open("rb") as handle:
             os.fsync(handle.fileno())

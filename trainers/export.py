@@ -1,19 +1,20 @@
-"""ONNX graphs of a candidate: consumes a tuned network (and its encoder's graphs), produces the release's graphs.
+"""ONNX graphs of a candidate: consumes a tuned network and its encoder's graphs, produces the release's.
 
 A text head is spliced behind the encoder's finished graph, in FP32 also where the encoder is INT8, so that an
 increment costs neither an export nor a quantisation (decision 0006). Sensor networks are built node by node.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from trainers.dataset import Array
 from trainers.encoder import OPSET, Encoder, Precision, padded, session
-from trainers.perceptron import Array, Perceptron
+from trainers.perceptron import Perceptron
 
 _IR: Final = 9
 """The file format of opset 17's time: every ONNX Runtime since 1.14 reads it."""
@@ -26,11 +27,11 @@ def network_nodes(
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
 
-    def constant(name: str, value: Array) -> str:
+    def constant(name: str, value: Array | float) -> str:
         weights.append(numpy_helper.from_array(np.asarray(value, dtype=np.float32), f"head.{name}"))
         return f"head.{name}"
 
-    def add(operation: str, inputs: list[str], output: str = "", **attributes: object) -> str:
+    def add(operation: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         output = output or f"head.{operation.lower()}.{len(nodes)}"
         nodes.append(helper.make_node(operation, inputs, [output], **attributes))
         return output
@@ -38,14 +39,18 @@ def network_nodes(
     centre = constant("centre", network.centre.numpy())
     filled = add("Where", [add("IsNaN", [source]), centre, source])
     scaled = add("Div", [add("Sub", [filled, centre]), constant("scale", network.scale.numpy())])
-    limit = np.float32(network.clip)
+    limit = network.clip
     standard = add("Clip", [scaled, constant("low", -limit), constant("high", limit)])
 
     hidden = standard
     last = len(network.layers) - 1
     for number, layer in enumerate(network.layers):
         state = {name: value.detach().numpy() for name, value in layer.state_dict().items()}
-        inputs = [hidden, constant(f"{number}.weight", state["weight"]), constant(f"{number}.bias", state["bias"])]
+        inputs = [
+            hidden,
+            constant(f"{number}.weight", state["weight"]),
+            constant(f"{number}.bias", state["bias"]),
+        ]
         final = number == last and network.kind == "classifier"
         hidden = add("Gemm", inputs, target if final else "", transB=1)
         if number < last:
@@ -61,7 +66,7 @@ def sensor_graph(network: Perceptron) -> onnx.ModelProto:
     """Return the graph `values` (B, F) to `logits` (B, C) or `score` (B,), normalisation inside."""
     name = "score" if network.kind == "autoencoder" else "logits"
     nodes, weights = network_nodes(network, "values", name)
-    shape = ["rows"] if network.kind == "autoencoder" else ["rows", network.sizes[-1]]
+    shape: list[str | int | None] = ["rows"] if network.kind == "autoencoder" else ["rows", network.sizes[-1]]
     graph = helper.make_graph(
         nodes,
         "headrace-sensor",
@@ -105,7 +110,8 @@ def write(folder: Path, network: Perceptron, encoder: Encoder | None) -> dict[st
 def run_text(running: ort.InferenceSession, encoder: Encoder, texts: list[str]) -> Array:
     """Return (N, C) logits of a text graph, run as serving runs it: one row at a time, its own length."""
     rows = [running.run(None, padded([ids]))[0][0] for ids in encoder.tokens(texts)]
-    return np.stack(rows).astype(np.float32)
+    stacked: Array = np.stack(rows).astype(np.float32)
+    return stacked
 
 
 def run_sensor(running: ort.InferenceSession, values: Array) -> Array:
@@ -115,7 +121,11 @@ def run_sensor(running: ort.InferenceSession, values: Array) -> Array:
 
 
 def parity(
-    folder: Path, variants: dict[str, str], network: Perceptron, encoder: Encoder | None, sample: list[str] | Array
+    folder: Path,
+    variants: dict[str, str],
+    network: Perceptron,
+    encoder: Encoder | None,
+    sample: list[str] | Array,
 ) -> dict[str, float]:
     """Return, for each variant, the largest difference between its graph and torch on a sample.
 
@@ -126,10 +136,13 @@ def parity(
         running = session(folder / file)
         if encoder is not None and isinstance(sample, list):
             kind: Precision = "int8" if precision == "int8" else "fp32"
-            graph, torch_out = run_text(running, encoder, sample), network.answer(encoder.features(sample, kind))
+            graph, torch_out = (
+                run_text(running, encoder, sample),
+                network.answer(encoder.features(sample, kind)),
+            )
         else:
-            assert isinstance(sample, np.ndarray)
-            graph, torch_out = run_sensor(running, sample), network.answer(sample)
+            values = np.asarray(sample, dtype=np.float32)
+            graph, torch_out = run_sensor(running, values), network.answer(values)
         difference = np.abs(graph - torch_out) / np.maximum(1.0, np.abs(torch_out))
         worst[precision] = float(np.max(difference)) if np.isfinite(difference).all() else float("inf")
     return worst

@@ -1,4 +1,4 @@
-"""The training loops: consume vectors or readings with their truth, produce a tuned network and its loss curve.
+"""The training loops: consume vectors or readings and their truth, produce a tuned network and its losses.
 
 `tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; `tune_text` also
 tunes the encoder itself (modes `top` and `full`). Seeded; it stops early, at the last epoch, or when its time
@@ -20,9 +20,10 @@ from torch.nn import functional
 
 from schemas.config import Learn
 from trainers.backbone import Backbone
+from trainers.dataset import Array
 from trainers.encoder import padded
 from trainers.optimiser import AdamW
-from trainers.perceptron import Array, Perceptron
+from trainers.perceptron import Perceptron
 
 Indices = NDArray[np.int64]
 
@@ -43,12 +44,14 @@ class Curve(NamedTuple):
 
 
 def class_weights(truth: Tensor, classes: int) -> Tensor:
-    """Return (C,) loss weights, the square root of inverse frequency: rare classes count, noise does not rule."""
+    """Return (C,) loss weights, the root of inverse frequency: rare classes count, noise does not rule."""
     counts = torch.bincount(truth, minlength=classes).clamp(min=1).float()
     return (counts.sum() / classes / counts).sqrt().clamp(0.25, 8.0)
 
 
-def tune(network: Perceptron, inputs: Array, truth: Indices | None, learn: Learn, *, deadline: float) -> Curve:
+def tune(
+    network: Perceptron, inputs: Array, truth: Indices | None, learn: Learn, *, deadline: float
+) -> Curve:
     """Tune `network` in place on (N, F) inputs; `truth` (N,) indexes `network.labels`, None for autoencoders.
 
     `deadline` is a `time.monotonic()` moment after which no further epoch begins.
@@ -75,7 +78,7 @@ def tune(network: Perceptron, inputs: Array, truth: Indices | None, learn: Learn
     for _ in range(learn.epochs):
         network.train()
         losses = []
-        for rows in training[torch.randperm(len(training))].split(_BATCH):
+        for rows in torch.split(training[torch.randperm(len(training))], _BATCH):
             loss = loss_of(rows)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimiser.step()
@@ -121,8 +124,7 @@ def tune_text(
     began = time.monotonic()
     torch.manual_seed(learn.seed)
     done = _restore(checkpoint, backbone, head)
-    layers = list(backbone.encoder["layer"])  # type: ignore[arg-type]  # a ModuleList inside a ModuleDict
-    tuned = layers[-_TOP_LAYERS:] if learn.mode == "top" else [backbone]
+    tuned = backbone.blocks[-_TOP_LAYERS:] if learn.mode == "top" else [backbone]
     backbone.requires_grad_(False)
     parameters = [parameter for part in tuned for parameter in part.parameters()]
     for parameter in parameters:
@@ -137,9 +139,11 @@ def tune_text(
     for epoch in range(done, min(learn.epochs, _BACKBONE_EPOCHS)):
         losses = []
         head.train()
-        for rows in torch.randperm(len(ids)).split(32):
+        for rows in torch.split(torch.randperm(len(ids)), 32):
             batch = padded([ids[row] for row in rows.tolist()])
-            vectors = backbone(torch.from_numpy(batch["input_ids"]), torch.from_numpy(batch["attention_mask"]))
+            vectors = backbone(
+                torch.from_numpy(batch["input_ids"]), torch.from_numpy(batch["attention_mask"])
+            )
             loss = functional.cross_entropy(head(vectors), target[rows], weight=weights)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             for optimiser in optimisers:

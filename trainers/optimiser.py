@@ -14,7 +14,12 @@ class AdamW:
     """Decoupled weight decay, bias-corrected moments; one learning rate for its parameters."""
 
     def __init__(
-        self, parameters: Iterable[Tensor], *, rate: float, decay: float = 1e-2, betas: tuple[float, float] = (0.9, 0.999)
+        self,
+        parameters: Iterable[Tensor],
+        *,
+        rate: float,
+        decay: float = 1e-2,
+        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self._parameters = list(parameters)
         self._rate, self._decay, self._betas = rate, decay, betas

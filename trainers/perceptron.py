@@ -1,9 +1,11 @@
-"""The network that increments tune: consumes text vectors or raw readings, produces logits or an anomaly score.
+"""The network that increments tune: consumes text vectors or raw readings, produces logits or a score.
 
 One class serves the text head, the sensor classifier and the sensor autoencoder: robust standardisation kept
 with the weights, then linear layers with ReLU between. Its weights travel in a release as safetensors.
 """
 
+import copy
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +13,14 @@ from typing import Final, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from schemas.errors import Fatal
+from trainers.dataset import Array
 
 Kind = Literal["classifier", "autoencoder"]
-Array = NDArray[np.float32]
 
 _MAD_TO_SIGMA: Final = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
@@ -37,7 +38,13 @@ class Perceptron(nn.Module):
     threshold: Tensor
 
     def __init__(
-        self, kind: Kind, sizes: Sequence[int], labels: Sequence[str], *, clip: float = 10.0, dropout: float = 0.0
+        self,
+        kind: Kind,
+        sizes: Sequence[int],
+        labels: Sequence[str],
+        *,
+        clip: float = 10.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.kind: Kind = kind
@@ -45,9 +52,7 @@ class Perceptron(nn.Module):
         self.labels = tuple(labels)
         self.clip = clip
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(
-            nn.Linear(wide, narrow) for wide, narrow in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(wide, narrow) for wide, narrow in itertools.pairwise(sizes))
         self.register_buffer("centre", torch.zeros(sizes[0]))
         self.register_buffer("scale", torch.ones(sizes[0]))
         self.register_buffer("threshold", torch.ones(()))
@@ -73,7 +78,9 @@ class Perceptron(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Return logits (B, C), or the anomaly score (B,)."""
         standard = self.standardise(values)
-        return self.errors(standard) / self.threshold if self.kind == "autoencoder" else self.outputs(standard)
+        return (
+            self.errors(standard) / self.threshold if self.kind == "autoencoder" else self.outputs(standard)
+        )
 
     def answer(self, values: Array) -> Array:
         """Return what `forward` gives for a numpy array, without gradients."""
@@ -91,7 +98,8 @@ class Perceptron(nn.Module):
         if not new:
             return self
         old = self.layers[-1]
-        assert isinstance(old, nn.Linear)
+        if not isinstance(old, nn.Linear):
+            raise TypeError(f"the last layer is a {type(old).__name__}, not a Linear")
         wider = nn.Linear(old.in_features, len(self.labels) + len(new))
         with torch.no_grad():
             wider.weight.mul_(0.1)
@@ -102,6 +110,10 @@ class Perceptron(nn.Module):
         self.labels = (*self.labels, *new)
         self.sizes = (*self.sizes[:-1], len(self.labels))
         return self
+
+    def clone(self) -> Self:
+        """Return a copy that can be tuned while this one goes on answering."""
+        return copy.deepcopy(self)
 
     def save(self, path: Path) -> None:
         """Write weights and shape as safetensors."""
@@ -129,7 +141,7 @@ class Perceptron(nn.Module):
 
 
 def robust(values: Array) -> tuple[Array, Array]:
-    """Return median and scale (1.4826 · MAD, else the standard deviation, else 1) of each column of (N, F)."""
+    """Return median and scale (1.4826 · MAD, else standard deviation, else 1) of the columns of (N, F)."""
     centre = np.nan_to_num(np.nanmedian(values, axis=0))
     scale = np.nan_to_num(np.nanmedian(np.abs(values - centre), axis=0)) * _MAD_TO_SIGMA
     spread = np.nan_to_num(np.nanstd(values, axis=0))
@@ -139,7 +151,7 @@ def robust(values: Array) -> tuple[Array, Array]:
 
 
 def text_head(width: int, labels: Sequence[str], features: Array) -> Perceptron:
-    """Return a fresh head over text vectors, standardised by the vectors (N, `width`) of the first training."""
+    """Return a fresh head over text vectors, standardised by those of the first training, (N, `width`)."""
     head = Perceptron("classifier", (width, 128, len(labels)), labels, clip=100.0, dropout=0.1)
     head.centre.copy_(torch.from_numpy(features.mean(0)))
     head.scale.copy_(torch.from_numpy(features.std(0) + 1e-6))
@@ -156,7 +168,9 @@ def sensor_autoencoder(values: Array) -> Perceptron:
     """Return a fresh autoencoder of raw readings (N, F), with their robust statistics."""
     width = values.shape[1]
     inner, narrow = max(8, 2 * width), max(1, (width + 1) // 2)
-    network = Perceptron("autoencoder", (width, inner, narrow, inner, width), ("normal", "anomaly"), clip=20.0)
+    network = Perceptron(
+        "autoencoder", (width, inner, narrow, inner, width), ("normal", "anomaly"), clip=20.0
+    )
     return _standardised(network, values)
 
 

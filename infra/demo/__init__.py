@@ -1,1 +1,1 @@
-"""The demo: Headrace watching a shop's requests, this host and its own logs, end to end on real components."""
+"""The demo: Headrace watches a shop's requests, this host and its own logs, on real components."""

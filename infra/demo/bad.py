@@ -1,4 +1,4 @@
-"""Input that must be turned away: consumes a random generator, produces requests and records each wrong in one way.
+"""Bad input: consumes a random generator, produces requests and records, each wrong in one way.
 
 Each carries the reason that the gateway or the cleaning stage should give for it.
 """
@@ -41,7 +41,7 @@ def _with_data(name: str, value: Any) -> Callable[[dict[str, Any]], bytes]:
 
 WRONG: Final[tuple[tuple[Reason, Callable[[dict[str, Any]], bytes]], ...]] = (
     (Reason.MALFORMED_JSON, lambda event: msgspec.json.encode(event)[:-7]),
-    (Reason.MALFORMED_JSON, lambda event: b"id=1&path=/search"),
+    (Reason.MALFORMED_JSON, lambda _: b"id=1&path=/search"),
     (Reason.MISSING_ID, _without("id")),
     (Reason.MISSING_SOURCE, _without("source")),
     (Reason.UNKNOWN_KIND, _with("type", "com.example.invoice.v1")),
@@ -55,7 +55,7 @@ WRONG: Final[tuple[tuple[Reason, Callable[[dict[str, Any]], bytes]], ...]] = (
     (Reason.MISSING_FIELD, _edited(lambda event: event["data"].pop("method"))),
     (Reason.UNKNOWN_FIELD, _with_data("mehtod", "GET")),
     (Reason.INVALID_UTF8, lambda event: msgspec.json.encode(event).replace(b'"path":"', b'"path":"\xff\xfe')),
-    (Reason.EMPTY, lambda event: b""),
+    (Reason.EMPTY, lambda _: b""),
 )
 _OVERSIZED_CHANCE: Final = 0.02
 

@@ -1,4 +1,4 @@
-"""What the demo sends, as plain data: events, their ground truth, malformed requests and bad records, each with its time.
+"""What the demo sends, as plain data: events, their truth, malformed requests and bad records.
 
 A feed (`infra.demo.traffic`, `infra.demo.replay`) produces these items in order; the sender does the rest.
 Times are seconds since the feed began.
@@ -51,7 +51,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record published straight onto `events.raw`, past the gateway's checks, and the reason expected for it."""
+    """A record for `events.raw` itself, past the gateway's checks, and the reason expected for it."""
 
     due_s: float
     key: bytes
@@ -70,7 +70,7 @@ class Feed(Protocol):
         ...
 
     def pending(self) -> list[Item]:
-        """Return what is due later already (labels, retries), and begin no new events: the end of the feed."""
+        """End the feed: begin no new events, and return what is still due (labels, retries)."""
         ...
 
     @property

@@ -1,11 +1,11 @@
-"""The demo's figures: consumes the ledger and what the watch saw, produces the numbers of the summary and of `--json`.
+"""The demo's figures: consumes the ledger and what the watch saw, produces the numbers of `--json`.
 
-Definitions. *before*: accuracy over all labelled events of the baseline phase. *drifted*: over events sent from the
-drift's start on that the old version answered. *after*: over events answered by a version released since then.
-A label counts once the gateway took it; an answer is compared with it, whichever came first (prequential).
-*lost*: acknowledged ids that are missing in ClickHouse or in `predictions`; *doubled*: ids that are there more than
-once. *selectable* and *prediction*: from the moment an event was due to be sent to the moment when a client of
-ClickHouse, or a read-committed consumer, had it in hand.
+Definitions. *before*: accuracy over all labelled events of the baseline phase. *drifted*: over events sent
+from the drift's start on that the old version answered. *after*: over events answered by a version released
+since then. A label counts once the gateway took it; an answer is compared with it, whichever came first
+(prequential). *lost*: acknowledged ids that are missing in ClickHouse or in `predictions`; *doubled*: ids
+that are there more than once. *selectable* and *prediction*: from the moment an event was due to be sent to
+the moment when a client of ClickHouse, or a read-committed consumer, had it in hand.
 """
 
 from collections import Counter
@@ -46,7 +46,8 @@ class Percentiles:
         if not ranked:
             return None
         last = len(ranked) - 1
-        return cls(*(ranked[min(last, int(share * len(ranked)))] for share in (0.50, 0.95, 0.99)), count=len(ranked))
+        p50, p95, p99 = (ranked[min(last, int(share * len(ranked)))] for share in (0.50, 0.95, 0.99))
+        return cls(p50, p95, p99, len(ranked))
 
     def as_json(self) -> dict[str, float]:
         """Return p50, p95 and p99, rounded to tenths."""
@@ -85,7 +86,9 @@ def compare(accepted: Iterable[Identity], found: Mapping[Identity, int]) -> Comp
     )
 
 
-def accuracy(ledger: Ledger, answers: Mapping[Identity, Answer], *, phases: set[str], versions: set[int]) -> Share:
+def accuracy(
+    ledger: Ledger, answers: Mapping[Identity, Answer], *, phases: set[str], versions: set[int]
+) -> Share:
     """Return how many labelled events sent in `phases` and answered by `versions` were answered rightly."""
     right = total = 0
     for identity, sent in ledger.events.items():
@@ -97,6 +100,21 @@ def accuracy(ledger: Ledger, answers: Mapping[Identity, Answer], *, phases: set[
         total += 1
         right += answer.prediction.label == sent.label
     return Share(right, total)
+
+
+def first_offsets(swaps: Iterable[Swap], release: Release) -> dict[str, int]:
+    """Return the first offset of each partition that a version answered.
+
+    Where a partition had nothing to answer yet, it is the offset from which on the version would.
+    """
+    ours = [swap for swap in swaps if (swap.model, swap.version) == (release.model, release.version)]
+    offsets: dict[str, int] = {}
+    for outcome in ("answered", "swapped"):
+        for swap in ours:
+            if swap.outcome == outcome:
+                for place, offset in swap.first_offsets.items():
+                    offsets.setdefault(place, offset)
+    return offsets
 
 
 @dataclass
@@ -189,12 +207,11 @@ class Figures:
 
     def _releases(self) -> list[dict[str, Any]]:
         """Return the versions released for the stream, each with the first offset that it answered."""
-        swapped = {swap.version: swap for swap in self.swaps if swap.stream == self.stream}
         return [
             {
                 "version": release.version,
                 "sha256": release.sha256,
-                "first_offsets": dict(swapped[release.version].first_offsets) if release.version in swapped else {},
+                "first_offsets": first_offsets(self.swaps, release),
             }
             for release in self.releases
             if release.stream == self.stream

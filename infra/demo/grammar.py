@@ -1,4 +1,4 @@
-"""A grammar that writes texts: consumes rules and a random generator, produces one sentence of its language."""
+"""A grammar that writes texts: consumes rules and a random generator, produces a sentence."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,9 @@ class Grammar:
     def __init__(self, rules: Rules, terminals: Mapping[str, Terminal] | None = None) -> None:
         self._rules = rules
         self._terminals = terminals or {}
-        used = {name for alternatives in rules.values() for text in alternatives for name in _SLOT.findall(text)}
+        used = {
+            name for alternatives in rules.values() for text in alternatives for name in _SLOT.findall(text)
+        }
         undefined = sorted(used - rules.keys() - self._terminals.keys())
         if undefined:
             raise ValueError(f"the grammar uses names it does not define: {', '.join(undefined)}")

@@ -1,15 +1,16 @@
-"""The demo's client: consumes a feed, produces real HTTP requests to the gateway and records straight onto Kafka.
+"""The demo's client: consumes a feed, produces HTTP requests to the gateway, and records on Kafka.
 
-Front-ends differ as they do in life: most send one structured CloudEvent a request, partners use binary mode, the
-app sends batches. What the gateway acknowledged is written to the ledger.
+Front-ends differ as they do in life: most send one structured CloudEvent a request, partners use binary
+mode, the app sends batches. What the gateway acknowledged is written to the ledger.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Self
 
 import aiohttp
 import msgspec
@@ -40,7 +41,7 @@ _MAX_NOTED: Final = 20
 class Sender:
     """Plays feeds against the gateway; a context manager that holds the connections.
 
-    `batches` sends every event in batches (replays at a high rate); else only the sources that do so by nature.
+    `batches` sends every event in batches (fast replays); else only the sources that do so by nature.
     """
 
     def __init__(self, gateway: str, publisher: Publisher, ledger: Ledger, *, batches: bool = False) -> None:
@@ -48,12 +49,12 @@ class Sender:
         self._publisher = publisher
         self._ledger = ledger
         self._batches = batches
-        self._queue: asyncio.Queue[tuple[float, Callable[[], Any]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
         self._started_at = 0.0
         self.phase = ""
 
-    async def __aenter__(self) -> "Sender":
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
             timeout=aiohttp.ClientTimeout(total=15),
@@ -76,7 +77,7 @@ class Sender:
             await asyncio.sleep(_TICK_S)
 
     async def finish(self, feed: Feed, patience_s: float = 5.0) -> None:
-        """Send what the feed still owes (labels, retries), at its time or after `patience_s`; wait for all answers."""
+        """Send what the feed still owes, at its time or after `patience_s`; wait for all answers."""
         deadline = time.time() + patience_s
         for item in feed.pending():
             wait_s = min(self._started_at + item.due_s, deadline) - time.time()
@@ -101,27 +102,27 @@ class Sender:
                     if self._batches or item.identity.source in _BATCHING_SOURCES:
                         batch.append(item)
                     else:
-                        self._enqueue(lambda one=item: self._single(one))
+                        self._enqueue(partial(self._single, item))
                 case Truth():
                     labels.append(item)
                 case Malformed():
-                    self._enqueue(lambda one=item: self._malformed(one))
+                    self._enqueue(partial(self._malformed, item))
                 case BadRecord():
-                    self._enqueue(lambda one=item: self._bad_record(one))
+                    self._enqueue(partial(self._bad_record, item))
         for start in range(0, len(batch), _BATCH_EVENTS):
-            self._enqueue(lambda some=batch[start : start + _BATCH_EVENTS]: self._several(some))
+            self._enqueue(partial(self._several, batch[start : start + _BATCH_EVENTS]))
         for start in range(0, len(labels), _LABELS_PER_REQUEST):
-            self._enqueue(lambda some=labels[start : start + _LABELS_PER_REQUEST]: self._labels(some))
+            self._enqueue(partial(self._labels, labels[start : start + _LABELS_PER_REQUEST]))
 
-    def _enqueue(self, send: Callable[[], Any]) -> None:
-        self._queue.put_nowait((time.time(), send))
+    def _enqueue(self, send: Callable[[], Awaitable[None]]) -> None:
+        self._queue.put_nowait(send)
 
     async def _work(self) -> None:
         while True:
-            _, send = await self._queue.get()
+            send = await self._queue.get()
             try:
                 await send()
-            except Exception as error:  # one request's failure is noted; the others go on
+            except Exception as error:  # noqa: BLE001  # one request's failure is noted; the others go on
                 self._ledger.failures[type(error).__name__] += 1
                 _log.warning("demo.request_failed", error=repr(error))
             finally:
@@ -207,7 +208,7 @@ class Sender:
                 known.label_sent_at = now.timestamp()
 
     async def _post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
-        """Post until the gateway gives a final answer; an unanswered request is sent again with the same ids."""
+        """Post until the gateway gives a final answer; else the same request is sent again."""
         pause_s = 0.1
         for attempt in range(_ATTEMPTS):
             begun = time.perf_counter()

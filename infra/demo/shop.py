@@ -9,32 +9,8 @@ from random import Random
 from typing import Final
 from urllib.parse import quote_plus, urlencode
 
+from infra.demo.vocabulary import ADJECTIVES, AGENTS, BRANDS, CITIES, FIRST, LAST, NOTES, NOUNS, STREETS
 from schemas.raw import ApiRequest
-
-ADJECTIVES: Final = ("red", "blue", "light", "waterproof", "vintage", "organic", "kids", "wireless", "leather", "slim", "large")
-NOUNS: Final = ("shoes", "jacket", "teapot", "lamp", "rucksack", "keyboard", "candle", "tent", "notebook", "scarf", "bicycle", "rug")
-BRANDS: Final = ("nordlys", "acme", "halden", "o'neill", "levi's", "b&o", "h&m", "kettle & co", "papyrus", "terra")
-FIRST: Final = ("anna", "li", "marek", "sofia", "josé", "zoë", "amir", "grace", "tom", "ingrid", "noor", "siobhán", "yuki")
-LAST: Final = ("o'brien", "smith", "garcía", "nowak", "d'angelo", "müller", "khan", "jensen", "o'connor", "rossi", "de la cruz")
-STREETS: Final = ("high street", "rue de l'église", "hauptstraße", "mill lane", "park avenue", "via roma", "elm road", "quai d'orsay")
-CITIES: Final = ("york", "lyon", "graz", "porto", "leeds", "aarhus", "torino", "basel", "s'hertogenbosch", "são paulo")
-NOTES: Final = (
-    "please ring the bell, it's the 2nd door",
-    "select a size for me; union jack colours if possible",
-    "drop it at the neighbour's, table by the door",
-    "price < 50 & in stock?",
-    "is it > 30 cm wide and 1 = 1 pair?",
-    "my order didn't arrive -- what now?",
-    "the alert on the page said error; the script font is hard to read",
-    "where is the file with my invoice? i can't find the path",
-    "i'd like to update my address or delete the account",
-    "can the cat sleep on it; is it washable?",
-    "great! 5/5, would order again :)",
-    "and / or the blue one, whichever ships first",
-    "gift for a friend, no invoice please",
-    "it's broken (see photo #2) & i want a refund",
-)
-AGENTS: Final = ("mozilla/5.0 (x11; linux)", "mozilla/5.0 (iphone)", "shop-app/4.2 (android)", "partner-feed/1.9", "curl/8.5")
 
 Maker = Callable[[Random], tuple[str, str, dict[str, str], dict[str, str]]]
 
@@ -54,7 +30,9 @@ def _name(random: Random) -> str:
 
 
 def _email(random: Random) -> str:
-    return f"{random.choice(FIRST)}.{random.randint(1, 999)}@{random.choice(('mail', 'post', 'inbox'))}.example"
+    return (
+        f"{random.choice(FIRST)}.{random.randint(1, 999)}@{random.choice(('mail', 'post', 'inbox'))}.example"
+    )
 
 
 def _search(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
@@ -71,12 +49,19 @@ def _browse(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
 
 
 def _category(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
-    query = {"brand": random.choice(BRANDS), "max_price": str(random.randint(10, 900)), "colour": random.choice(ADJECTIVES)}
+    query = {
+        "brand": random.choice(BRANDS),
+        "max_price": str(random.randint(10, 900)),
+        "colour": random.choice(ADJECTIVES),
+    }
     return "GET", f"/category/{random.choice(NOUNS)}", query, {}
 
 
 def _basket(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
-    body = {"sku": f"{random.choice(NOUNS)[:3]}-{random.randint(1000, 9999)}", "quantity": str(random.randint(1, 5))}
+    body = {
+        "sku": f"{random.choice(NOUNS)[:3]}-{random.randint(1000, 9999)}",
+        "quantity": str(random.randint(1, 5)),
+    }
     if random.random() < 0.3:
         body["note"] = random.choice(NOTES)
     return "POST", "/basket/items", {}, body
@@ -97,7 +82,12 @@ def _checkout(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]
 
 def _review(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
     text = f"{phrase(random)}: {random.choice(NOTES)}"
-    return "POST", f"/products/{random.randint(1, 99999)}/reviews", {}, {"stars": str(random.randint(1, 5)), "text": text}
+    return (
+        "POST",
+        f"/products/{random.randint(1, 99999)}/reviews",
+        {},
+        {"stars": str(random.randint(1, 5)), "text": text},
+    )
 
 
 def _download(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
@@ -107,26 +97,78 @@ def _download(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]
 
 
 def _ship_check(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
-    return "GET", "/api/v2/carriers/ping", {"host": f"{random.choice(CITIES)[:5].strip()}.carrier.example"}, {}
+    return (
+        "GET",
+        "/api/v2/carriers/ping",
+        {"host": f"{random.choice(CITIES)[:5].strip()}.carrier.example"},
+        {},
+    )
+
+
+def _convert(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
+    size = random.choice(("100x100", "640x480", "1200x800"))
+    return (
+        "POST",
+        "/api/v2/images/convert",
+        {},
+        {"name": f"{random.choice(NOUNS)}{random.randint(1, 99)}.jpg", "size": size},
+    )
+
+
+def _theme(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
+    page = random.choice(("index", "basket"))
+    template = f"{random.choice(('themes', 'mail'))}/{random.choice(ADJECTIVES)}/{page}.html"
+    return "GET", "/render", {"template": template}, {}
+
+
+def _contact(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
+    return (
+        "POST",
+        "/contact",
+        {},
+        {"topic": random.choice(("order", "return", "other")), "message": random.choice(NOTES)},
+    )
 
 
 def _api(random: Random) -> tuple[str, str, dict[str, str], dict[str, str]]:
     what = random.choice(("orders", "stock", "prices", "customers"))
-    query = {"since": f"2026-0{random.randint(1, 9)}-1{random.randint(0, 9)}", "limit": str(random.choice((50, 100, 500)))}
+    query = {
+        "since": f"2026-0{random.randint(1, 9)}-1{random.randint(0, 9)}",
+        "limit": str(random.choice((50, 100, 500))),
+    }
     return "GET", f"/api/v2/{what}", query, {}
 
 
 NORMAL: Final[tuple[Maker, ...]] = (
     *(_search, _search, _browse, _browse, _category, _basket, _login),
-    *(_checkout, _review, _download, _ship_check, _api),
+    *(_checkout, _review, _download, _ship_check, _api, _convert, _theme, _contact),
 )
 
 # Where an attacker of each class puts the payload: the request's maker and the parameter that carries it.
 CARRIERS: Final[dict[str, tuple[tuple[Maker, str], ...]]] = {
-    "sqli": ((_search, "q"), (_login, "user"), (_login, "password"), (_category, "brand"), (_api, "since"), (_basket, "sku")),
-    "xss": ((_search, "q"), (_review, "text"), (_checkout, "note"), (_checkout, "name"), (_browse, "ref"), (_basket, "note")),
-    "path-traversal": ((_download, "file"), (_download, "file"), (_browse, "ref"), (_api, "template"), (_category, "brand")),
-    "cmdi": ((_ship_check, "host"), (_ship_check, "host"), (_download, "file"), (_api, "since"), (_search, "q")),
+    "sqli": (
+        (_search, "q"),
+        (_login, "user"),
+        (_login, "password"),
+        (_category, "brand"),
+        (_api, "since"),
+        (_basket, "sku"),
+    ),
+    "xss": ((_search, "q"), (_search, "q"), (_review, "text"), (_browse, "ref"), (_contact, "message")),
+    "path-traversal": (
+        (_download, "file"),
+        (_download, "file"),
+        (_download, "file"),
+        (_browse, "ref"),
+        (_theme, "template"),
+    ),
+    "cmdi": (
+        (_ship_check, "host"),
+        (_ship_check, "host"),
+        (_ship_check, "host"),
+        (_convert, "name"),
+        (_convert, "name"),
+    ),
 }
 
 
@@ -145,7 +187,9 @@ def attacked_request(random: Random, label: str, payload: str) -> ApiRequest:
     return _request(random, method, path, query, body)
 
 
-def _request(random: Random, method: str, path: str, query: dict[str, str], body: dict[str, str]) -> ApiRequest:
+def _request(
+    random: Random, method: str, path: str, query: dict[str, str], body: dict[str, str]
+) -> ApiRequest:
     status = 200 if random.random() < 0.95 else random.choice((302, 404, 500))
     return ApiRequest(
         method=method,

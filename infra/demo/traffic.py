@@ -137,7 +137,14 @@ class Traffic:
 
     def _retry(self, event: Event, at_s: float) -> Event:
         return Event(
-            at_s, event.identity, event.stream, event.kind, event.data, event.label, event.occurred_s, copy=True
+            at_s,
+            event.identity,
+            event.stream,
+            event.kind,
+            event.data,
+            event.label,
+            event.occurred_s,
+            copy=True,
         )
 
     def _push(self, item: Item) -> None:

@@ -1,7 +1,7 @@
-"""The demo's eyes: consumes predictions, alerts, releases, swaps, transitions, rejections and ClickHouse, keeps them.
+"""The demo's eyes: consumes Headrace's output topics and ClickHouse, keeps what it saw and when.
 
-It is a client like any other: a read-committed consumer without a group, and SQL. What it times is therefore what
-any application would see.
+It is a client like any other: a read-committed consumer without a group, and SQL. What it times is
+therefore what any application would see.
 """
 
 import asyncio
@@ -50,10 +50,10 @@ class Watch:
     `told` is called with a name and a record at each alert, release, swap and transition of any stream.
     """
 
-    def __init__(self, settings: Settings, stream: str, told: Told) -> None:
+    def __init__(self, settings: Settings, stream: str) -> None:
         self._settings = settings
         self._stream = stream
-        self._told = told
+        self.told: Told = _unheard
         self.answers: dict[Identity, Answer] = {}
         self.answered_times: Counter[Identity] = Counter()
         self.alerts: list[DriftAlert] = []
@@ -87,7 +87,16 @@ class Watch:
 
     async def warehouse_counts(self) -> Counter[Identity]:
         """Return how often each id of the stream is in ClickHouse's `events`."""
-        return await self._counts("events")
+        warehouse = await self._open()
+        try:
+            rows = await warehouse.query(
+                "SELECT source, id, count() AS n FROM events "
+                "WHERE stream = {stream:String} GROUP BY source, id",
+                {"stream": self._stream},
+            )
+        finally:
+            await warehouse.close()
+        return Counter({Identity(row["source"], row["id"]): int(row["n"]) for row in rows})
 
     async def prediction_counts(self) -> Counter[Identity]:
         """Read `predictions` from its beginning to its present end and count each id of the stream."""
@@ -97,17 +106,6 @@ class Watch:
             if prediction.stream == self._stream:
                 counts[Identity(prediction.source, prediction.id)] += 1
         return counts
-
-    async def _counts(self, table: str) -> Counter[Identity]:
-        warehouse = await self._open()
-        try:
-            rows = await warehouse.query(
-                f"SELECT source, id, count() AS n FROM {table} WHERE stream = {{stream:String}} GROUP BY source, id",
-                {"stream": self._stream},
-            )
-        finally:
-            await warehouse.close()
-        return Counter({Identity(row["source"], row["id"]): int(row["n"]) for row in rows})
 
     async def _follow(self) -> None:
         async for record in follow(self._settings, _FOLLOWED):
@@ -130,19 +128,19 @@ class Watch:
         elif name == topics.ALERTS.name:
             alert = codec.decode(record.value, DriftAlert)
             self.alerts.append(alert)
-            self._told("alert", alert)
+            self.told("alert", alert)
         elif name == topics.RELEASES.name:
             release = codec.decode(record.value, Release)
             (self.releases if release.state is State.RELEASED else self.rejected_candidates).append(release)
-            self._told("release", release)
+            self.told("release", release)
         elif name == topics.SWAPS.name:
             swap = codec.decode(record.value, Swap)
             self.swaps.append(swap)
-            self._told("swap", swap)
+            self.told("swap", swap)
         elif name == topics.LOOP.name:
             transition = codec.decode(record.value, Transition)
             self.transitions.append(transition)
-            self._told("transition", transition)
+            self.told("transition", transition)
 
     def _take_prediction(self, record: Incoming, prediction: Prediction) -> None:
         self.predictions_by_stream[prediction.stream] += 1
@@ -169,7 +167,9 @@ class Watch:
                 try:
                     await self._poll_once(warehouse, reached)
                     if polls % 10 == 0:
-                        rows = await warehouse.query("SELECT stream, count() AS n FROM events GROUP BY stream")
+                        rows = await warehouse.query(
+                            "SELECT stream, count() AS n FROM events GROUP BY stream"
+                        )
                         self.rows_by_stream = {row["stream"]: int(row["n"]) for row in rows}
                     polls += 1
                 except (Retryable, WarehouseRefused) as error:
@@ -182,7 +182,9 @@ class Watch:
 
     async def _poll_once(self, warehouse: Warehouse, reached: dict[int, int]) -> None:
         """Select the rows beyond the offsets reached in each partition; rows of a partition come in order."""
-        known = [f"(_partition = {partition} AND _offset > {offset})" for partition, offset in reached.items()]
+        known = [
+            f"(_partition = {partition} AND _offset > {offset})" for partition, offset in reached.items()
+        ]
         unknown = f"_partition NOT IN ({', '.join(map(str, reached))})" if reached else "1"
         rows = await warehouse.query(
             "SELECT source, id, _partition, _offset FROM events "
@@ -230,8 +232,12 @@ class Watch:
             await asyncio.sleep(every_s)
 
 
+def _unheard(_: str, __: Any) -> None:
+    """Stand in where nobody wants to be told."""
+
+
 def nearest(state: Any) -> tuple[float, float, str] | None:
-    """Return statistic, threshold and name of the signal nearest to its threshold in a published drift state."""
+    """Return statistic, threshold and name of the signal that is nearest to its threshold."""
     best: tuple[float, float, str] | None = None
     for name, statistic, threshold in _signals(state, ""):
         if threshold > 0 and (best is None or statistic / threshold > best[0] / best[1]):

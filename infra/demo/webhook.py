@@ -1,9 +1,9 @@
-"""A receiver of alerts: consumes what the drift watch posts to its webhook, keeps it with the time it came."""
+"""A receiver of alerts: consumes what the drift watch posts, keeps it with the time it came."""
 
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from aiohttp import web
@@ -26,7 +26,7 @@ class WebhookReceiver:
         self.received: list[Received] = []
         self.url = ""
 
-    async def __aenter__(self) -> "WebhookReceiver":
+    async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/{tail:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None)

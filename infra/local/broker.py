@@ -1,4 +1,4 @@
-"""The local Kafka broker: consumes a data folder and two ports, produces a formatted KRaft node and its process spec."""
+"""The local Kafka broker: consumes a data folder and two ports, produces a formatted node and its spec."""
 
 import shutil
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.errors import StackError
-from infra.local.jars import HERE, ensure_jars
+from infra.local.jars import HERE, class_archive, ensure_jars
 from infra.local.ports import LOOPBACK
 from infra.local.process import ProcessSpec
 
@@ -38,8 +38,8 @@ SETTINGS: Mapping[str, str] = {
     "background.threads": "2",
     "num.recovery.threads.per.data.dir": "2",
     "log.segment.bytes": str(256 * 1024 * 1024),
-    # A killed broker may register again only after its old session: the shorter, the sooner it is back. (A broker that
-    # stops cleanly leaves its session by controlled shutdown, which therefore stays on.)
+    # A killed broker may register again only after its old session: the shorter, the sooner it is back. (A
+    # broker that stops cleanly leaves its session by controlled shutdown, which therefore stays on.)
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -56,7 +56,9 @@ def server_properties(data: Path, port: int, controller_port: int) -> str:
     return "".join(f"{key}={value}\n" for key, value in {**SETTINGS, **own}.items())
 
 
-def broker_spec(data: Path, port: int, controller_port: int, log_path: Path, *, heap_mb: int = 512) -> ProcessSpec:
+def broker_spec(
+    data: Path, port: int, controller_port: int, log_path: Path, *, heap_mb: int = 512
+) -> ProcessSpec:
     """Write the node's settings, format its storage where that was not done, and say how to run it.
 
     Raises:
@@ -68,8 +70,21 @@ def broker_spec(data: Path, port: int, controller_port: int, log_path: Path, *, 
     properties.write_text(server_properties(data, port, controller_port))
     if not (data / "topics" / "meta.properties").exists():
         _format(jars, properties)
+    archive = class_archive(jars)
+    sharing = (
+        [f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:class+path=off"]
+        if archive.exists()
+        else []
+    )
     argv = [
-        *(_java(), f"-Xmx{heap_mb}m", f"-Xms{min(heap_mb, 256)}m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError"),
+        *(
+            _java(),
+            f"-Xmx{heap_mb}m",
+            f"-Xms{min(heap_mb, 256)}m",
+            "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
+        ),
+        *sharing,
         *("-Djava.awt.headless=true", f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"),
         *("-cp", f"{jars}/*", "kafka.Kafka", str(properties)),
     ]
@@ -83,8 +98,9 @@ def broker_spec(data: Path, port: int, controller_port: int, log_path: Path, *, 
 
 
 def broker_answers(host: str, port: int, timeout_s: float = 0.4) -> bool:
-    """Whether a broker answers a metadata request there and names itself in it, that is, takes part in its cluster."""
-    # Metadata, version 1, correlation 1, client id "headrace", no topics (an empty array asks for brokers alone).
+    """Whether a broker answers a metadata request there and names itself in it, so is in its cluster."""
+    # Metadata, version 1, correlation 1, client id "headrace", no topics (an empty array asks for brokers
+    # alone).
     request = struct.pack(">hhih8si", 3, 1, 1, 8, b"headrace", 0)
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as connection:
@@ -111,7 +127,12 @@ def _java() -> str:
 def _format(jars: Path, properties: Path) -> None:
     argv = [_java(), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
     argv += [f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}", "kafka.tools.StorageTool", "format"]
-    argv += ["--cluster-id", "aGVhZHJhY2UtbG9jYWwwMQ", "--config", str(properties)]  # base64 of headrace-local01
+    argv += [
+        "--cluster-id",
+        "aGVhZHJhY2UtbG9jYWwwMQ",
+        "--config",
+        str(properties),
+    ]  # base64 of headrace-local01
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StackError("Kafka's storage could not be formatted:\n" + (done.stdout + done.stderr)[-2000:])

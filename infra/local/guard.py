@@ -1,7 +1,8 @@
 """Runs between the supervisor's fork and a child's exec: ties the child's life to the supervisor's.
 
-``python -I -S guard.py PARENT_PID program args…`` asks the kernel for SIGKILL when the parent dies and then becomes the
-program. The parent's death before that request is caught by comparing parent pids, so no window leaves an orphan.
+``python -I -S guard.py PARENT_PID program args…`` asks the kernel for SIGKILL when the parent dies and then
+becomes the program. The parent's death before that request is caught by comparing parent pids, so no window
+leaves an orphan.
 """
 
 import ctypes

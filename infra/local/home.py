@@ -1,4 +1,4 @@
-"""The data folder of a local stack: where each service keeps its data, and the record of what runs (``stack.json``)."""
+"""The data folder of a local stack: each service's data, and the record of what runs (``stack.json``)."""
 
 import fcntl
 import json
@@ -47,7 +47,7 @@ class Home:
 
 
 class HomeLock:
-    """The one supervisor's claim on a data folder; the kernel drops it with the process, even with ``kill -9``."""
+    """The one supervisor's claim on a data folder; it goes with the process, even with ``kill -9``."""
 
     def __init__(self, home: Home) -> None:
         home.root.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ def is_alive(pid: int, started: float) -> bool:
 def end_leftovers(record: dict[str, Any], patience_s: float = 5.0) -> list[str]:
     """End processes that a killed supervisor's record still names; returns their names.
 
-    They die by themselves through the parent-death signal, which takes a moment; whatever does not is killed, since a
-    second broker on the same data would ruin it.
+    They die by themselves through the parent-death signal, which takes a moment; whatever does not is
+    killed, since a second broker on the same data would ruin it.
     """
     left = [(p["name"], p["pid"], p["pid_started"]) for p in record.get("processes", []) if p.get("pid")]
     deadline = time.monotonic() + patience_s

@@ -1,7 +1,8 @@
 """Supervised processes: consumes process specs, keeps their processes alive, produces their states.
 
-One thread spawns, watches, restarts and stops every child. It must be one long-lived thread: the kernel's parent-death
-signal follows the *thread* that forked, so a child spawned from a passing thread would die with it.
+One thread spawns, watches, restarts and stops every child. It must be one long-lived thread: the kernel's
+parent-death signal follows the *thread* that forked, so a child spawned from a passing thread would die with
+it.
 """
 
 import os
@@ -38,8 +39,8 @@ class ProcessSpec:
         name: unique within the supervisor.
         argv: program and arguments; the program is looked up in PATH.
         log_path: stdout and stderr are appended here.
-        ready: asked about 20 times a second until true; must answer within half a second. None: ready when running.
-        env: added to this process's environment.
+        ready: asked about 20 times a second until true; must answer within half a second. None: ready when
+        running. env: added to this process's environment.
         stop_timeout_s: between SIGTERM and SIGKILL.
         restart: whether to start it again, with growing pauses, when it ends by itself.
         ready_timeout_s: how long a start may take.
@@ -71,7 +72,7 @@ class ProcessState:
 
 
 class _Child:
-    """One spec's current process, touched only by the supervisor's thread (reads elsewhere are of single values)."""
+    """One spec's current process, changed by the supervisor's thread alone."""
 
     def __init__(self, spec: ProcessSpec) -> None:
         self.spec = spec
@@ -123,14 +124,18 @@ class Supervisor:
             while child.state != "running":
                 left_s = deadline - time.monotonic()
                 if child.state in ("failed", "stopped") or child.early_exits >= MAX_EARLY_EXITS:
-                    raise StackError(f"{name} ended instead of becoming ready:\n{log_tail(child.spec.log_path)}")
+                    raise StackError(
+                        f"{name} ended instead of becoming ready:\n{log_tail(child.spec.log_path)}"
+                    )
                 if left_s <= 0:
                     told = log_tail(child.spec.log_path)
-                    raise StackError(f"{name} was not ready after {child.spec.ready_timeout_s:.0f} s:\n{told}")
+                    raise StackError(
+                        f"{name} was not ready after {child.spec.ready_timeout_s:.0f} s:\n{told}"
+                    )
                 self._changed.wait(left_s)
 
     def kill(self, name: str, sig: int = signal.SIGKILL) -> int:
-        """Send a signal to a running process (it is restarted if its spec says so); returns the pid that got it."""
+        """Send a signal to a running process, which is restarted if its spec says so; returns its pid."""
         process = self._children[name].process
         if process is None or process.poll() is not None:
             raise StackError(f"{name} does not run now")
@@ -213,7 +218,8 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **spec.env},
                 cwd=spec.cwd,
-                start_new_session=True,  # a group of its own: Ctrl-C reaches the supervisor alone, which stops in order
+                # A group of its own: Ctrl-C reaches the supervisor alone, which stops in order.
+                start_new_session=True,
             )
         child.restarts += 1
         child.state = "starting"

@@ -1,4 +1,5 @@
-"""The local stack: consumes a data folder and worker specs, produces running Kafka, Redis, ClickHouse and workers.
+"""The local stack: consumes a data folder and worker specs, produces running Kafka, Redis, ClickHouse and
+workers.
 
 Any of the three services is left out when the address of an existing one is given (``HEADRACE_KAFKA``,
 ``HEADRACE_REDIS``, ``HEADRACE_CLICKHOUSE``). What runs is written to ``stack.json`` in the data folder.
@@ -10,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +56,12 @@ class StackSettings:
 
 
 class Stack:
-    """Three services and the caller's workers under one supervisor; a context manager that starts and stops them.
+    """Three services and the caller's workers under one supervisor; a context manager that starts and stops
+    them.
 
     Args:
         home: the data folder; made when missing. Data in it survive a restart.
-        workers: started one by one, in order, once the services answer.
+        workers: started one by one, in order, once the services answer; or a function that makes them then.
         settings: by default from the environment.
         progress: called with a line about each step.
     """
@@ -67,12 +69,12 @@ class Stack:
     def __init__(
         self,
         home: Path,
-        workers: Sequence[ProcessSpec] = (),
+        workers: Sequence[ProcessSpec] | Callable[[], Sequence[ProcessSpec]] = (),
         settings: StackSettings | None = None,
         progress: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.home = Home(home.absolute())
-        self._workers = list(workers)
+        self._workers = workers
         self._settings = StackSettings.from_environment() if settings is None else settings
         self._progress = progress
         self._lock: HomeLock | None = None
@@ -98,7 +100,7 @@ class Stack:
             self._supervisor = Supervisor(on_change=self._record)
             specs = self._plan()
             self._start_services(specs)
-            for worker in self._workers:
+            for worker in self._workers() if callable(self._workers) else self._workers:
                 self._start_worker(worker)
             self._state = "ready"
             self._record()
@@ -122,17 +124,29 @@ class Stack:
         self._leases.clear()
 
     def wait(self) -> None:
-        """Block until SIGTERM or SIGINT, then return (call it from the main thread, and ``stop`` after it)."""
-        for sig in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sig, lambda *_: self._stopping.set())
+        """Block until SIGTERM or SIGINT; to be called from the main thread, with ``stop`` after it."""
+        before = {
+            sig: signal.signal(sig, lambda *_: self._stopping.set())
+            for sig in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            self._wait()
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    def _wait(self) -> None:
         while not self._stopping.wait(1.0):
-            pass  # waking each second lets Python run the handler even where the signal went to another thread
+            pass  # waking each second lets Python run the handler even where the signal went to another
+            thread
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property
@@ -151,7 +165,7 @@ class Stack:
         self._running().stop(name)
 
     def kill(self, name: str, sig: int = signal.SIGKILL) -> int:
-        """Send a signal to a process, for fault tests; it comes back by itself. Returns the pid that got it."""
+        """Send a signal to a process, for fault tests; it comes back by itself. Returns its pid."""
         return self._running().kill(name, sig)
 
     def wait_ready(self, name: str) -> None:
@@ -179,7 +193,9 @@ class Stack:
         """Lease a port for each local service, publish the addresses, say how each service's spec is made."""
         given = self._settings
         kept: dict[str, int] = {}
-        with suppress(FileNotFoundError, ValueError):  # a first start, or a file cut short: ports are chosen anew
+        with suppress(
+            FileNotFoundError, ValueError
+        ):  # a first start, or a file cut short: ports are chosen anew
             kept = json.loads(self.home.ports.read_text())
         ports: dict[str, int] = {}
 
@@ -197,7 +213,9 @@ class Stack:
             own, controller = port("kafka"), port("kafka-controller")
             kafka = f"{LOOPBACK}:{own}"
             heap_mb = given.kafka_heap_mb
-            plan["kafka"] = lambda: broker_spec(data("kafka"), own, controller, log_of("kafka"), heap_mb=heap_mb)
+            plan["kafka"] = lambda: broker_spec(
+                data("kafka"), own, controller, log_of("kafka"), heap_mb=heap_mb
+            )
         if not redis:
             redis_port = port("redis")
             redis = f"redis://{LOOPBACK}:{redis_port}/0"
@@ -221,9 +239,14 @@ class Stack:
         if not plan:
             return
         self._progress("starting " + ", ".join(plan))
-        with ThreadPoolExecutor(max_workers=len(plan)) as pool:
-            for started in [pool.submit(bring_up, name) for name in plan]:
+        pool = ThreadPoolExecutor(max_workers=len(plan))
+        try:
+            for started in as_completed([pool.submit(bring_up, name) for name in plan]):
                 started.result()
+        finally:
+            pool.shutdown(
+                wait=False, cancel_futures=True
+            )  # after a failure the others end as they are stopped
 
     def _start_worker(self, spec: ProcessSpec) -> None:
         supervisor = self._running()
@@ -275,7 +298,7 @@ def _as_record(process: ProcessState) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Hold a stack of services alone until a signal: ``python -m infra.local.stack HOME`` (random free ports)."""
+    """Hold services on random free ports until a signal: ``python -m infra.local.stack HOME``."""
     stack = Stack(Path(sys.argv[1]), settings=StackSettings(usual_ports=False), progress=print)
     with stack:
         print(f"ready: {stack.home.record}", flush=True)

@@ -1,1 +1,1 @@
-"""The HTTP gateway: takes events and labels in over HTTP, produces them to Kafka, and answers for predictions."""
+"""The HTTP gateway: events and labels in over HTTP and on to Kafka, predictions out."""

@@ -1,4 +1,4 @@
-"""The `gateway` worker: consumes HTTP requests, produces `events.raw` and `labels`, answers from ClickHouse."""
+"""The `gateway` worker: HTTP requests in, `events.raw` and `labels` out, answers from ClickHouse."""
 
 import asyncio
 import contextlib
@@ -71,8 +71,8 @@ async def opened(settings: Settings, options: Options) -> AsyncIterator[Gateway]
 def application(gateway: Gateway) -> ASGIApp:
     """Put the endpoints together.
 
-    They are plain ASGI routes: FastAPI's argument handling would cost more than the rest of a request, and the
-    contracts, not it, judge what comes in. FastAPI serves their description at `/openapi.json`.
+    They are plain routes: FastAPI's argument handling would cost more than the rest of a request, and the
+    contracts judge what comes in. FastAPI serves their description at `/openapi.json`.
     """
     app = FastAPI(title="Headrace gateway", version="1", docs_url=None, redoc_url=None)
     app.state.gateway = gateway
@@ -100,7 +100,8 @@ def listen(port: int | None, record: Path) -> Iterator[socket.socket]:
     for candidate in candidates:
         if candidate is None:
             continue
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # The protocol is named because asyncio switches Nagle's delay off only on sockets that name it.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             # A closed connection's TIME_WAIT does not make the port taken; another listener still does.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

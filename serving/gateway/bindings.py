@@ -1,4 +1,4 @@
-"""The CloudEvents HTTP binding: consumes a request's headers and body, produces single events for the contract.
+"""The CloudEvents HTTP binding: a request's headers and body in, single events for the contract out.
 
 application/cloudevents+json        one event, structured mode
 application/json and ce-* headers   one event, binary mode
@@ -75,7 +75,7 @@ def as_structured(event: Received) -> bytes:
     attributes: dict[str, msgspec.Raw | str] = {
         name.removeprefix("ce_"): value.decode()
         for name, value in event.headers
-        if name.startswith("ce_") and name != "ce_data"
+        if name.startswith("ce_") and name not in {"ce_data", "ce_data_base64"}
     }
     attributes["datacontenttype"] = _JSON
     attributes["data"] = msgspec.Raw(event.value)

@@ -18,7 +18,7 @@ from serving.gateway.problems import Refused
 
 
 class Lookup:
-    """ClickHouse, connected to when first asked, and again after a failure: it may start after the gateway."""
+    """ClickHouse, connected to when first asked: it may start after the gateway."""
 
     def __init__(self, endpoint: str, database: str) -> None:
         self._endpoint = endpoint

@@ -8,14 +8,16 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.runtime.log import get_logger
 from serving.gateway.options import AccessLog
 from serving.gateway.problems import Refused, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NAME: Final = "serving.gateway.access"
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO}
@@ -62,12 +64,10 @@ class Edge:
 
         try:
             await self._app(scope, receive, dressed)
-        except Exception:
+        except Exception:  # noqa: BLE001  # a caller gets an answer, whatever broke
             _log.exception("request.failed", **_fields(scope, request_id, 500, started))
             if status == 0:
-                failure = Refused(
-                    500, "something unexpected happened; the log says more under this request id"
-                )
+                failure = Refused(500, "something unexpected happened; the log has more under this id")
                 await problem(failure, request_id)(scope, receive, dressed)
             return
         if status >= 500:

@@ -1,4 +1,4 @@
-"""`POST /v1/events`: consumes CloudEvents over HTTP, produces `events.raw`, and answers after the acknowledgement."""
+"""`POST /v1/events`: CloudEvents in, `events.raw` out, answered after the acknowledgement."""
 
 from typing import Any, Final
 
@@ -52,13 +52,11 @@ async def _many(gateway: Gateway, events: list[Received]) -> Response:
             results.append({"index": index, "status": _ACCEPTED})
             accepted.append((index, decoded))
             records.append(_record(event, decoded))
+    summary = {"accepted": len(accepted), "rejected": len(events) - len(accepted), "results": results}
     if not accepted:
-        raise Refused(
-            400, "no event of the request was accepted", accepted=0, rejected=len(results), results=results
-        )
+        raise Refused(400, "no event of the request was accepted", **summary)
     for (index, decoded), coordinates in zip(accepted, await gateway.publish(records), strict=True):
         results[index].update(_accepted(decoded, coordinates))
-    summary = {"accepted": len(accepted), "rejected": len(events) - len(accepted), "results": results}
     return answer(summary, _ACCEPTED)
 
 

@@ -1,17 +1,19 @@
-"""`/livez`, `/readyz` and `/metrics`: whether the gateway runs, whether what it needs answers, and its figures."""
+"""`/livez`, `/readyz` and `/metrics`: whether the gateway runs and is served itself, and its figures."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable
 from typing import Any, Final
 
-import prometheus_client
 import redis.asyncio
 from aiokafka.client import AIOKafkaClient
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from infra.runtime.settings import Settings
+from infra.runtime.warehouse import WarehouseRefused
 from serving.gateway.core import Gateway, Lookup, gateway_of
 from serving.gateway.problems import answer
 
@@ -25,9 +27,7 @@ async def get_live(_: Request) -> Response:
 
 async def get_metrics(_: Request) -> Response:
     """Answer with the process's metrics as Prometheus reads them."""
-    return Response(
-        prometheus_client.generate_latest(), headers={"content-type": prometheus_client.CONTENT_TYPE_LATEST}
-    )
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class Readiness:
@@ -83,11 +83,17 @@ async def _kafka(settings: Settings) -> None:
 
 async def _clickhouse(lookup: Lookup) -> None:
     warehouse = await lookup.warehouse()
-    await warehouse.query("SELECT 1")
+    with contextlib.suppress(
+        WarehouseRefused
+    ):  # it answers; the sink creates the database at its first start
+        await warehouse.query("SELECT 1")
 
 
 async def _redis(url: str, timeout_s: float) -> None:
-    async with redis.asyncio.from_url(
+    client = redis.asyncio.from_url(  # type: ignore[no-untyped-call]  # redis types all but this
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s
-    ) as client:
+    )
+    try:
         await client.ping()
+    finally:
+        await client.aclose()

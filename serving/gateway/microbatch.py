@@ -1,7 +1,7 @@
-"""Joins concurrent requests: consumes records of single requests, produces one `Publisher.send_all` for many.
+"""Joins concurrent requests: records of single requests in, one `Publisher.send_all` for many out.
 
-While one produce call is under way the records of new requests gather; they leave together in the next. So one
-request alone waits for nobody, and a thousand at once cost a few produce calls.
+While one produce call is under way the records of new requests gather; they leave together in the next.
+So one request alone waits for nobody, and a thousand at once cost a few produce calls.
 """
 
 import asyncio
@@ -79,8 +79,7 @@ class MicroBatcher:
             except asyncio.CancelledError:
                 _fail(batch, Retryable("the gateway is stopping"))
                 raise
-            except Exception as error:
-                # Whatever it was, the requests must hear of it and the next batch must still be forwarded.
+            except Exception as error:  # noqa: BLE001  # the requests must hear of it, and the next go on
                 _log.warning("batch.refused", records=sum(len(r) for r, _ in batch), error=str(error))
                 _fail(batch, error)
             else:

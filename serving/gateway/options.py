@@ -1,7 +1,7 @@
-"""What the gateway is started with beyond the settings: its port, limits and how much it logs, from the environment.
+"""What the gateway is started with beyond the settings: its port, its limits and how much it logs.
 
 HEADRACE_GATEWAY_PORT        listen on exactly this port (0: any free one); default 8080 where it is free
-HEADRACE_GATEWAY_ACCESS_LOG  `off`, `debug` (default), or `info`: at which level a served request is logged
+HEADRACE_GATEWAY_ACCESS_LOG  `off`, `debug` (default) or `info`: the level of a served request's line
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Refusals: consumes the errors of the gateway's parts, produces RFC 9457 `application/problem+json` answers."""
+"""Refusals: errors of the gateway's parts in, RFC 9457 problem documents out."""
 
 from typing import Any, Final
 
@@ -43,7 +43,13 @@ def status_of(reason: Reason) -> int:
 
 def refused(error: Rejected) -> Refused:
     """Turn a contract's rejection into an HTTP refusal that names the reason and the field."""
-    return Refused(status_of(error.reason), error.message, reason=error.reason.value, field=error.field)
+    named = {"reason": error.reason.value, "field": _in_http(error.field)}
+    return Refused(status_of(error.reason), error.message, **named)
+
+
+def _in_http(field: str) -> str:
+    """Name a binary event's attribute as its HTTP header does."""
+    return f"ce-{field[3:]}" if field.startswith("ce_") else field
 
 
 def answer(body: Any, status: int = 200, media_type: str = "application/json") -> Response:

@@ -1,1 +1,1 @@
-"""Drift detectors, one per file: they consume error bits or readings, and say when what they see has changed."""
+"""Drift detectors, one per file: consume error bits or readings, say when what they see has changed."""

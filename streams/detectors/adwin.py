@@ -1,8 +1,8 @@
 """ADWIN over error bits: keeps the longest window of labels in which no cut tells two error rates apart.
 
-A. Bifet, R. Gavaldà, "Learning from time-changing data with adaptive windowing", SIAM SDM 2007. The window is an
-exponential histogram: buckets of 1, 2, 4, … bits, at most `max_buckets` of each size before the two oldest merge.
-Of a bit stream a bucket's variance follows from its sum, so a bucket is one number.
+A. Bifet, R. Gavaldà, "Learning from time-changing data with adaptive windowing", SIAM SDM 2007. The window is
+an exponential histogram: buckets of 1, 2, 4, … bits, at most 5 of each size before the two oldest merge. Of a
+bit stream a bucket's variance follows from its sum, so a bucket is one number.
 """
 
 from math import log, sqrt
@@ -69,7 +69,7 @@ class Adwin:
             row += 1
 
     def _cut(self) -> bool:
-        """Drop the oldest buckets while some cut separates two rates; tell whether the newer one is higher."""
+        """Drop the oldest buckets while a cut separates two rates; tell whether the newer was higher."""
         increased = False
         while (rise := self._widest_rise()) != 0.0:
             increased = increased or rise > 0

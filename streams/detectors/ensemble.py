@@ -20,10 +20,16 @@ class Ensemble:
     """Detects an increase when `quorum` members did within `horizon` labels. Memory: that of its members."""
 
     def __init__(
-        self, delta: float = 0.001, *, quorum: int = 2, horizon: int = HORIZON,
+        self,
+        delta: float = 0.001,
+        *,
+        quorum: int = 2,
+        horizon: int = HORIZON,
         members: Sequence[ErrorDetector] | None = None,
     ) -> None:
-        self._members = list(members) if members else [Adwin(delta), HddmA(delta), HddmW(delta)]
+        # One fluctuation may deceive both HDDMs, whose bounds are of one kind: HDDM_A is the stricter one.
+        default: list[ErrorDetector] = [Adwin(delta), HddmA(delta / 10.0), HddmW(delta)]
+        self._members = list(members) if members else default
         self._empty = [m.snapshot() for m in self._members]
         self._quorum = quorum
         self._horizon = horizon

@@ -1,7 +1,7 @@
 """HDDM_A over error bits: compares the error rate so far with its lowest point by Hoeffding's bound.
 
-I. Frías-Blanco et al., "Online and non-parametric drift detection methods based on Hoeffding's bounds", IEEE TKDE
-27(3), 2015. Good at abrupt changes; needs two sums.
+I. Frías-Blanco et al., "Online and non-parametric drift detection methods based on Hoeffding's bounds", IEEE
+TKDE 27(3), 2015. Good at abrupt changes; needs two sums.
 """
 
 from math import log, sqrt

@@ -1,7 +1,7 @@
 """HDDM_W over error bits: compares two exponentially weighted error rates by McDiarmid's bound.
 
-I. Frías-Blanco et al., "Online and non-parametric drift detection methods based on Hoeffding's bounds", IEEE TKDE
-27(3), 2015. Recent labels weigh more, so it sees a change first, and errs most often.
+I. Frías-Blanco et al., "Online and non-parametric drift detection methods based on Hoeffding's bounds", IEEE
+TKDE 27(3), 2015. Recent labels weigh more, so it sees a change first, and errs most often.
 """
 
 from math import inf, log, sqrt

@@ -14,7 +14,7 @@ class PageHinkley:
     """
 
     def __init__(
-        self, threshold: float = 30.0, slack: float = 0.005, keep: float = 0.9999, min_labels: int = 30
+        self, threshold: float = 50.0, slack: float = 0.05, keep: float = 0.9999, min_labels: int = 100
     ) -> None:
         self._threshold = threshold
         self._slack = slack

@@ -1,4 +1,4 @@
-"""What every detector of a rising error rate looks like: consumes one bit per labelled prediction, says when."""
+"""What every detector of a rising error rate looks like: consumes a bit per label, says when."""
 
 from typing import Any, Protocol
 

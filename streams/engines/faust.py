@@ -71,9 +71,9 @@ class BatchConsumer(driver.Consumer):
             offset=first.offset,
             timestamp=first.timestamp / 1000.0,
             timestamp_type=first.timestamp_type,
-            headers=(),
+            headers=[],
             key=None,
-            value=batch,
+            value=cast("Any", batch),  # Faust passes it on untouched
             checksum=None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
@@ -96,7 +96,7 @@ class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
 
 
-class _AsFetched(faust.Schema):  # type: ignore[misc]  # Faust's Schema is untyped
+class _AsFetched(faust.Schema[Any, Any]):
     """Hands the batch to the agent as it is: operators decode it, and reject what cannot be."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> None:
@@ -106,7 +106,7 @@ class _AsFetched(faust.Schema):  # type: ignore[misc]  # Faust's Schema is untyp
         return message.value
 
 
-class BatchApp(faust.App):  # type: ignore[misc]  # Faust's App is untyped
+class BatchApp(faust.App):
     """A Faust app with one agent, which runs `handler` on the batches of `topic`."""
 
     def __init__(self, settings: Settings, *, group: str, topic: Topic, handler: Handler) -> None:
@@ -119,7 +119,7 @@ class BatchApp(faust.App):  # type: ignore[misc]  # Faust's App is untyped
             topic_allow_declare=False,
             topic_disable_leader=True,
             consumer_auto_offset_reset="earliest",
-            broker_session_timeout=10.0,
+            broker_session_timeout=6.0,
             broker_heartbeat_interval=1.0,
             broker_max_poll_records=4000,
             stream_wait_empty=False,

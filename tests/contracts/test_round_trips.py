@@ -17,7 +17,7 @@ from schemas.publish import CATALOG
 from schemas.topics import TOPICS
 from tests.contracts.strategies import CONTRACTS, instances
 
-EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The warehouse as a process: ``python -m infra.local.warehouse --path DIR --port N [--users FILE]``, until SIGTERM."""
+"""The warehouse as a process: ``python -m infra.local.warehouse --path DIR --port N [--users FILE]``."""
 
 import argparse
 import os
@@ -17,7 +17,9 @@ def main() -> None:
     os.environ["TZ"] = "UTC"  # read by the engine when it is loaded, which is therefore imported after it
     from infra.local.warehouse.serve import serve
 
-    serve(args.path, args.port, args.users, max_body_bytes=args.max_body_mb << 20, max_running=args.max_running)
+    serve(
+        args.path, args.port, args.users, max_body_bytes=args.max_body_mb << 20, max_running=args.max_running
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,33 @@ _CODE = re.compile(r"Code: (\d+)\. ")
 # The statuses of ClickHouse's own HTTPHandler; every other code is a 500.
 _FORBIDDEN = {192, 193, AUTHENTICATION_FAILED, 512}
 _BAD_REQUEST = {
-    *(6, 26, 27, 38, 41, 53, 62, 63, 69, 70, 72, 76, 107, 117, 130, 131, 152, 242, 321, 338, 377, 441, 457, 489, 636),
+    *(
+        6,
+        26,
+        27,
+        38,
+        41,
+        53,
+        62,
+        63,
+        69,
+        70,
+        72,
+        76,
+        107,
+        117,
+        130,
+        131,
+        152,
+        242,
+        321,
+        338,
+        377,
+        441,
+        457,
+        489,
+        636,
+    ),
     *(BAD_ARGUMENTS, CANNOT_DECOMPRESS, UNKNOWN_COMPRESSION_METHOD, 43, 42, 35),
 }
 _NOT_FOUND = {46, 47, 50, 56, 60, 73, 78, 81, 82, 115, 117 + 20, SESSION_NOT_FOUND}
@@ -28,7 +54,7 @@ _STATUS = {194: 401, QUERY_IS_TOO_LARGE: 413, NOT_IMPLEMENTED: 501, 209: 503, 43
 
 
 class EngineError(Exception):
-    """What ClickHouse, or the front in its name, refused; ``code`` is ClickHouse's, ``text`` its whole message."""
+    """What ClickHouse or the front refused; ``code`` is ClickHouse's, ``text`` its whole message."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -55,4 +81,6 @@ def refused(code: int, name: str, message: str) -> EngineError:
 def from_engine(text: str) -> EngineError:
     """An error as the engine raised it, its code read out of its text."""
     found = _CODE.search(text)
-    return EngineError(int(found.group(1)) if found else 1002, text if found else f"Code: 1002. DB::Exception: {text}")
+    return EngineError(
+        int(found.group(1)) if found else 1002, text if found else f"Code: 1002. DB::Exception: {text}"
+    )

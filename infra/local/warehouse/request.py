@@ -1,4 +1,4 @@
-"""One HTTP request as ClickHouse reads it: consumes URL, headers and the body's pieces, produces a ``Query``."""
+"""One HTTP request as ClickHouse reads it: consumes URL, headers and body, produces a ``Query``."""
 
 import base64
 import binascii
@@ -6,19 +6,45 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from infra.local.warehouse.engine import Query, too_large
-from infra.local.warehouse.errors import AUTHENTICATION_FAILED, BAD_ARGUMENTS, NOT_IMPLEMENTED, READONLY, refused
+from infra.local.warehouse.engine import too_large
+from infra.local.warehouse.errors import (
+    AUTHENTICATION_FAILED,
+    BAD_ARGUMENTS,
+    NOT_IMPLEMENTED,
+    READONLY,
+    refused,
+)
+from infra.local.warehouse.query import Query
 from infra.local.warehouse.statement import Statement, read_statement
 from infra.local.warehouse.users import User
 from infra.local.warehouse.wire import decoded
 
 # Parameters of the HTTP interface itself; every other one is a setting of the query.
-_OWN = frozenset(
-    ("query", "database", "user", "password", "query_id", "quota_key", "role", "session_id", "session_timeout")
-    + ("session_check", "default_format", "compress", "decompress", "buffer_size", "wait_end_of_query", "stacktrace")
-    + ("client_protocol_version", "enable_http_compression", "send_progress_in_http_headers", "close_session")
-    + ("http_headers_progress_interval_ms", "http_zlib_compression_level", "http_response_buffer_size")
-)
+_OWN = frozenset({
+    "query",
+    "database",
+    "user",
+    "password",
+    "query_id",
+    "quota_key",
+    "role",
+    "session_id",
+    "session_timeout",
+    "session_check",
+    "close_session",
+    "default_format",
+    "compress",
+    "decompress",
+    "buffer_size",
+    "wait_end_of_query",
+    "stacktrace",
+    "client_protocol_version",
+    "enable_http_compression",
+    "send_progress_in_http_headers",
+    "http_headers_progress_interval_ms",
+    "http_zlib_compression_level",
+    "http_response_buffer_size",
+})
 MAX_SQL_BYTES = 64 << 20
 _HEAD_BYTES = 64 << 10
 MAX_SESSION_TIMEOUT_S = 3600.0
@@ -38,7 +64,8 @@ class Asked:
 
 
 def credentials(asked: Asked) -> tuple[str, str]:
-    """User and password: from the X-ClickHouse headers, Basic authorization or the URL; ``default`` without any.
+    """User and password: from the X-ClickHouse headers, Basic authorization or the URL; ``default`` without
+    any.
 
     Raises:
         EngineError: code 516, the Authorization header cannot be read.
@@ -61,14 +88,17 @@ def credentials(asked: Asked) -> tuple[str, str]:
 
 
 def read_query(asked: Asked, user: User, body: Iterable[bytes]) -> Query:
-    """Read the query out of the URL and the body; an INSERT's data stay in the body, to be read as they are needed.
+    """Read the query out of the URL and the body; an INSERT's data stay in the body, to be read as they are
+    needed.
 
     Raises:
         EngineError: the request breaks a rule of the interface.
     """
     for name in ("compress", "decompress"):
         if asked.flag(name):
-            message = f"{name}=1 (ClickHouse's block framing) is not supported here: use Content-Encoding instead"
+            message = (
+                f"{name}=1 (ClickHouse's block framing) is not supported here: use Content-Encoding instead"
+            )
             raise refused(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", message)
     pieces = decoded(body, asked.headers.get("content-encoding", ""))
     statement, rest = _split(asked.params.get("query", "").encode(), iter(pieces))
@@ -81,7 +111,9 @@ def read_query(asked: Asked, user: User, body: Iterable[bytes]) -> Query:
         settings.pop("readonly", None)
     return Query(
         statement=statement,
-        format=asked.params.get("default_format") or asked.headers.get("x-clickhouse-format") or "TabSeparated",
+        format=asked.params.get("default_format")
+        or asked.headers.get("x-clickhouse-format")
+        or "TabSeparated",
         params={k.removeprefix("param_"): v for k, v in asked.params.items() if k.startswith("param_")},
         settings=settings,
         database=asked.params.get("database") or asked.headers.get("x-clickhouse-database") or "",
@@ -95,7 +127,7 @@ def read_query(asked: Asked, user: User, body: Iterable[bytes]) -> Query:
 
 def _split(url_query: bytes, pieces: Iterator[bytes]) -> tuple[Statement, Iterable[bytes]]:
     """As ClickHouse does, read the URL's query, a line break and the body as one text."""
-    text = url_query + b"\n" if url_query else b""
+    text = url_query.rstrip() + b"\n" if url_query else b""
     for piece in pieces:
         text += piece
         if len(text) >= _HEAD_BYTES:
@@ -124,13 +156,15 @@ def _readonly(asked: Asked, user: User, settings: Mapping[str, str], statement: 
         ("", "SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "USE", "SET", "CHECK")
     )
     if asked.method == "GET" and writes and not user.readonly:
-        message = "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
+        message = (
+            "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
+        )
         raise refused(READONLY, "READONLY", message + "You should use method POST for modifying queries.")
     return user.readonly or int(wanted)
 
 
 def _take_settings(statement: Statement) -> tuple[Statement, dict[str, str]]:
-    """Take the SETTINGS clause out of a reader's query: it is applied before the connection is closed to changes."""
+    """Take the SETTINGS clause out of a reader's query, to be applied before changes are closed off."""
     start, end = statement.settings or (0, 0)
     settings = {}
     for part in statement.sql[start + len(b"SETTINGS") : end].decode(errors="replace").split(","):

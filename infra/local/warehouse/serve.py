@@ -1,4 +1,4 @@
-"""Runs the warehouse's HTTP front until SIGTERM or SIGINT, then lets running queries end and closes the engine."""
+"""Runs the warehouse's HTTP front until a signal, then lets running queries end and closes the engine."""
 
 import asyncio
 import signal

@@ -1,7 +1,8 @@
-"""Reads a statement just as far as the HTTP front must: where an INSERT's data begins, what no client may ask for.
+"""Reads a statement just as far as the HTTP front must: where an INSERT's data begins, what no client may
+ask for.
 
-Consumes the text of a query as it came, with an INSERT's data perhaps behind it; produces a ``Statement``. Everything
-else about a query is the engine's business, whose own parser judges it.
+Consumes the text of a query as it came, with an INSERT's data perhaps behind it; produces a ``Statement``.
+Everything else about a query is the engine's business, whose own parser judges it.
 """
 
 import re
@@ -19,7 +20,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # Functions that read files or other machines: none of an analyst's business, and not all stopped by readonly.
-_OUTSIDE = re.compile(r"^(file|url|s3|gcs|hdfs|remote|remotesecure|python|executable|catboostevaluate|.*cluster.*)$")
+_OUTSIDE = re.compile(
+    r"^(file|url|s3|gcs|hdfs|remote|remotesecure|python|executable|catboostevaluate|.*cluster.*)$"
+)
 _SETTING = re.compile(rb"\s+[A-Za-z_][A-Za-z0-9_]*\s*=")  # tells the clause from a table of that name
 _HEAD_BYTES = 1 << 20  # an INSERT's head longer than this is not one
 
@@ -83,7 +86,7 @@ def read_statement(text: bytes) -> Statement:
             settings_start, settings_end = match.start(), len(text)
         elif word == "FORMAT" and depth == 0 and settings_start is not None:
             settings_end = min(settings_end, match.start())
-        before = token.decode(errors="replace").strip("`\"") if kind in ("word", "quoted") else ""
+        before = token.decode(errors="replace").strip('`"') if kind in ("word", "quoted") else ""
         previous_end = match.end()
     sql = text[:previous_end]
     settings = None if settings_start is None else (settings_start, min(settings_end, previous_end))

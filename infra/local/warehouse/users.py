@@ -1,4 +1,4 @@
-"""Who may use the local warehouse: consumes a users file and a request's credentials, produces a ``User`` or a refusal."""
+"""Who may use the local warehouse: consumes a users file and credentials, produces a ``User``."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ from infra.local.warehouse.errors import AUTHENTICATION_FAILED, refused
 
 @dataclass(frozen=True)
 class User:
-    """A user. ``readonly``: 0 may all, 1 may read, 2 may read and change settings. No digest means no password."""
+    """A user; ``readonly``: 0 may all, 1 read, 2 read with settings. Without a digest any password does."""
 
     name: str
     readonly: int = 0
@@ -34,7 +34,9 @@ class Users:
         """Read ``{"name": {"password": "…" or "password_sha256": "…", "readonly": 0|1|2}, …}``."""
         users = {}
         for name, entry in json.loads(path.read_text()).items():
-            digest = entry.get("password_sha256") or (_sha256(entry["password"]) if entry.get("password") else "")
+            digest = entry.get("password_sha256") or (
+                _sha256(entry["password"]) if entry.get("password") else ""
+            )
             readonly = int(entry.get("readonly", 0))
             if readonly not in (0, 1, 2):
                 raise ValueError(f"{path}: readonly of {name!r} must be 0, 1 or 2")
@@ -52,7 +54,9 @@ class Users:
         # Compared also for an unknown name, so that the time taken does not tell which names exist.
         same = hmac.compare_digest(_sha256(password) if wanted else "", wanted)
         if user is None or not same:
-            message = f"{name}: Authentication failed: password is incorrect, or there is no user with such name."
+            message = (
+                f"{name}: Authentication failed: password is incorrect, or there is no user with such name."
+            )
             raise refused(AUTHENTICATION_FAILED, "AUTHENTICATION_FAILED", message)
         return user
 

@@ -1,10 +1,10 @@
-"""Compression on the wire: consumes a body's pieces and its encoding's name, produces the pieces decoded or encoded."""
+"""Compression on the wire: consumes a body's pieces and an encoding, produces them de- or encoded."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import IO, Any, Protocol, cast
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]  # it has no type information
 import zstandard
 
 from infra.local.warehouse.errors import CANNOT_DECOMPRESS, UNKNOWN_COMPRESSION_METHOD, refused
@@ -26,16 +26,16 @@ class Encoder(Protocol):
 
 class _Lz4:
     def __init__(self) -> None:
-        self._inner = lz4.frame.LZ4FrameCompressor()
-        self._head = self._inner.begin()
+        self._inner: Any = lz4.frame.LZ4FrameCompressor()
+        self._head: bytes = self._inner.begin()
 
     def compress(self, data: bytes, /) -> bytes:
         head, self._head = self._head, b""
-        return head + self._inner.compress(data)
+        return head + bytes(self._inner.compress(data))
 
     def flush(self) -> bytes:
         head, self._head = self._head, b""
-        return head + self._inner.flush()
+        return head + bytes(self._inner.flush())
 
 
 _ENCODERS: dict[str, Callable[[], Encoder]] = {
@@ -47,7 +47,7 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 
 def encoder_for(accepted: str) -> tuple[str, Encoder] | None:
-    """The best encoding of an ``Accept-Encoding`` header that is known here, in the server's order, or None."""
+    """The best known encoding of an ``Accept-Encoding`` header, in the server's order, if any."""
     names = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     for name, make in _ENCODERS.items():
         if name in names:
@@ -66,7 +66,8 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         yield from pieces
         return
     if name not in ("gzip", "deflate", "zstd", "lz4"):
-        raise refused(UNKNOWN_COMPRESSION_METHOD, "UNKNOWN_COMPRESSION_METHOD", f"Unknown compression method '{name}'")
+        message = f"Unknown compression method '{name}'"
+        raise refused(UNKNOWN_COMPRESSION_METHOD, "UNKNOWN_COMPRESSION_METHOD", message)
     try:
         yield from _decode(pieces, name)
     except (zlib.error, zstandard.ZstdError, RuntimeError, EOFError) as error:
@@ -74,46 +75,49 @@ def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _decode(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
-    ended = False
-    if name in ("gzip", "deflate"):
-        # Bounded pieces: a small body that unpacks to gigabytes must not do so in memory at once.
-        inflater = zlib.decompressobj(wbits=47 if name == "gzip" else 15)
-        for piece in pieces:
-            left = piece
-            while left:
-                out = inflater.decompress(left, PIECE_BYTES)
-                if out:
-                    yield out
-                left = inflater.unconsumed_tail or (inflater.unused_data if inflater.eof else b"")
-                if inflater.eof and left:  # members in a row are one stream
-                    inflater = zlib.decompressobj(wbits=47 if name == "gzip" else 15)
-        tail = inflater.flush()
-        ended = inflater.eof
-        if tail:
-            yield tail
-    elif name == "zstd":
-        with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            _Reader(pieces), read_across_frames=True
-        ) as reader:
+    """Decode in bounded pieces: a small body that unpacks to gigabytes must not do so in memory at once."""
+    if name == "zstd":
+        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        source = cast("IO[bytes]", _Reader(pieces))  # reading is all that is asked of it
+        with decompressor.stream_reader(source, read_across_frames=True) as reader:
             while out := reader.read(PIECE_BYTES):
                 yield out
-        ended = True
+    elif name == "lz4":
+        yield from _decode_lz4(pieces)
     else:
-        lz4_decoder = lz4.frame.LZ4FrameDecompressor()
-        for piece in pieces:
-            left = piece
-            while left or not lz4_decoder.needs_input:
-                out = lz4_decoder.decompress(left, PIECE_BYTES)
-                left = b""
-                if out:
-                    yield out
-                if lz4_decoder.eof:
-                    left = lz4_decoder.unused_data or b""
-                    if not left:
-                        break
-                    lz4_decoder = lz4.frame.LZ4FrameDecompressor()
-        ended = lz4_decoder.eof
-    if not ended:
+        yield from _inflate(pieces, 47 if name == "gzip" else 15)
+
+
+def _inflate(pieces: Iterable[bytes], wbits: int) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(wbits=wbits)
+    for piece in pieces:
+        left = piece
+        while left:
+            if inflater.eof:  # members in a row are one stream
+                inflater = zlib.decompressobj(wbits=wbits)
+            out = inflater.decompress(left, PIECE_BYTES)
+            if out:
+                yield out
+            left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+    tail = inflater.flush()
+    if tail:
+        yield tail
+    if not inflater.eof:
+        raise EOFError("the body ends too early")
+
+
+def _decode_lz4(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    decoder: Any = lz4.frame.LZ4FrameDecompressor()
+    for piece in pieces:
+        left = piece
+        while left or not (decoder.needs_input or decoder.eof):
+            if decoder.eof:  # frames in a row are one stream
+                decoder = lz4.frame.LZ4FrameDecompressor()
+            out = decoder.decompress(left, PIECE_BYTES)
+            left = (decoder.unused_data or b"") if decoder.eof else b""
+            if out:
+                yield out
+    if not decoder.eof:
         raise EOFError("the body ends too early")
 
 

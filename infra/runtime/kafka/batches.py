@@ -39,7 +39,7 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            session_timeout_ms=10_000,
+            session_timeout_ms=6_000,
             heartbeat_interval_ms=1_000,
             fetch_max_wait_ms=100,
         )
@@ -74,10 +74,11 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Take partitions over, then read on from where the log says."""
-        self._generation += 1
-        for partition, position in (await self._work.assign(assigned, self._generation)).items():
-            # Always: what was fetched before this moment, from a position found elsewhere, is fetched again.
+        generation = self._generation + 1
+        for partition, position in (await self._work.assign(assigned, generation)).items():
             self._consumer.seek(partition, position)
+        # Only now: what was taken before the seeks belongs to no generation, is dropped and fetched again.
+        self._generation = generation
 
 
 async def run_batches(

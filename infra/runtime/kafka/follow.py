@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
@@ -35,7 +36,7 @@ async def follow(
     )
     await consumer.start()
     try:
-        partitions = await _partitions(consumer, [settings.topic(topic) for topic in topics])
+        partitions = await _partitions(settings, topics)
         consumer.assign(partitions)
         await _seek(consumer, partitions, start)
         ends = await consumer.end_offsets(partitions) if stop_at_end else {}
@@ -62,7 +63,6 @@ async def partition_values(
     )
     await consumer.start()
     try:
-        await _partitions(consumer, [place.topic])
         consumer.assign([place])
         ends = await consumer.end_offsets([place])
         await _seek(consumer, [place], since)
@@ -75,14 +75,18 @@ async def partition_values(
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, names: Sequence[str]) -> list[TopicPartition]:
-    known = await consumer.topics()
-    missing = [name for name in names if name not in known]
+async def _partitions(settings: Settings, topics: Sequence[Topic]) -> list[TopicPartition]:
+    names = [settings.topic(topic) for topic in topics]
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id="headrace-follow")
+    await admin.start()
+    try:
+        found = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(names)}
+    finally:
+        await admin.close()
+    missing = [name for name in names if not found.get(name)]
     if missing:
         raise Retryable(f"no such topic: {', '.join(missing)}; `headrace up` creates Headrace's topics")
-    return [
-        TopicPartition(name, number) for name in names for number in consumer.partitions_for_topic(name) or ()
-    ]
+    return [TopicPartition(name, entry["partition"]) for name in names for entry in found[name]]
 
 
 async def _seek(

@@ -1,0 +1,235 @@
+"""``headrace up``, ``down``, ``status``, ``doctor``: read the data folder's record, change what runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+HomeOption = Annotated[
+    Path,
+    typer.Option("--home", envvar="HEADRACE_HOME", help="Data folder of the local stack.", show_default=True),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+T = TypeVar("T")
+DEFAULT_HOME = Path(".headrace")
+UP_TIMEOUT_S = 180.0
+DOWN_TIMEOUT_S = 90.0
+
+
+def up(
+    home: HomeOption = DEFAULT_HOME,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops everything.")
+    ] = False,
+    workers: Annotated[bool, typer.Option("--workers/--no-workers", help="Start the workers too.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Start Kafka, Redis, ClickHouse and the workers, and wait until all of them answer."""
+    from infra.local.errors import AlreadyRunningError, NotRunningError
+    from infra.local.home import Home, running_record
+    from infra.local.supervise import hold
+
+    place = Home(home.absolute())
+    try:
+        running_record(place)
+    except NotRunningError:
+        say = _teller(as_json)
+    else:
+        _fail(AlreadyRunningError(f"a stack runs in {place.root} already: see `headrace status`"), as_json)
+    if foreground:
+        _guarded(lambda: hold(place.root, workers=workers, progress=say), as_json)
+        return
+    record = _guarded(lambda: _detached(place.root, workers, say), as_json)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    for name in ("kafka", "redis", "clickhouse"):
+        typer.echo(f"{name:<11}{record[name]}")
+    typer.echo(
+        "next: headrace status · headrace tail events.clean · headrace query 'SELECT 1' · headrace down"
+    )
+
+
+def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Stop the workers and the services; data stay."""
+    from infra.local.errors import NotRunningError
+    from infra.local.home import Home, end_leftovers, is_alive, read_record, running_record
+
+    place = Home(home.absolute())
+    try:
+        record = running_record(place)
+    except NotRunningError:
+        stale = read_record(place)
+        ended = end_leftovers(stale) if stale else []
+        place.record.unlink(missing_ok=True)
+        _tell(
+            as_json,
+            {"stopped": ended},
+            f"nothing runs in {place.root}" + (f"; ended {ended}" if ended else ""),
+        )
+        return
+    pid, started = int(record["supervisor_pid"]), float(record["supervisor_started"])
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    while is_alive(pid, started) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if is_alive(pid, started):
+        os.kill(pid, signal.SIGKILL)  # its children follow by the parent-death signal
+        end_leftovers(record)
+    names = [process["name"] for process in record["processes"]]
+    _tell(as_json, {"stopped": names}, "stopped " + ", ".join(names))
+
+
+def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Show what runs, where it answers and what it takes; exits with 1 when something is down."""
+    from infra.local.home import Home, running_record
+
+    place = Home(home.absolute())
+    record = _guarded(lambda: running_record(place), as_json)
+    processes = [_seen(process) for process in record["processes"]]
+    healthy = record["state"] == "ready" and all(process["state"] == "running" for process in processes)
+    shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
+    if as_json:
+        typer.echo(json.dumps({**shown, "healthy": healthy, "processes": processes}, indent=2))
+    else:
+        _print_table(processes)
+        for name in ("kafka", "redis", "clickhouse"):
+            typer.echo(f"{name:<11}{record[name]}")
+    if not healthy:
+        down_names = [process["name"] for process in processes if process["state"] != "running"]
+        typer.echo(
+            f"not running: {', '.join(down_names) or record['state']} (logs in {place.root / 'log'})",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def doctor(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Check what the local stack needs; for what is wrong, name the command that mends it and exit with 1."""
+    from infra.local.doctor import examine
+
+    findings = examine(home.absolute())
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"ok": all(f.ok for f in findings), "checks": [f.as_dict() for f in findings]}, indent=2
+            )
+        )
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok   ' if finding.ok else 'WRONG'} {finding.name:<14}{finding.told}")
+            if not finding.ok:
+                typer.echo(f"      {'':<14}→ {finding.mend}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (up, down, status, doctor):
+        app.command()(command)
+
+
+def _detached(root: Path, workers: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Start a supervisor of its own session and wait until its record says ready."""
+    from infra.local.errors import StackError
+    from infra.local.home import Home
+    from infra.local.process import log_tail
+
+    place = Home(root)
+    log_path = place.log("supervisor")
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "infra.local.supervise", str(root)] + ([] if workers else ["--no-workers"])
+    begun = log_path.stat().st_size if log_path.exists() else 0
+    with log_path.open("ab") as log:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + UP_TIMEOUT_S
+    with log_path.open() as told:
+        told.seek(begun)
+        while time.monotonic() < deadline:
+            for line in told:
+                if line.startswith("stack: "):
+                    say(line.removeprefix("stack: ").rstrip())
+            record = _ready_record(place, child.pid)
+            if record is not None:
+                return record
+            if child.poll() is not None:
+                raise StackError(f"the stack did not start:\n{log_tail(log_path)}")
+            time.sleep(0.05)
+    child.terminate()
+    raise StackError(f"the stack was not ready after {UP_TIMEOUT_S:.0f} s:\n{log_tail(log_path)}")
+
+
+def _ready_record(place: Any, pid: int) -> dict[str, Any] | None:
+    from infra.local.home import read_record
+
+    record = read_record(place)
+    ready = record is not None and record["supervisor_pid"] == pid and record["state"] == "ready"
+    return record if ready else None
+
+
+def _seen(process: dict[str, Any]) -> dict[str, Any]:
+    """A recorded process with what it takes now; its state is ``gone`` when it no longer lives."""
+    import psutil
+
+    from infra.local.home import is_alive
+
+    row = {name: process[name] for name in ("name", "pid", "state", "restarts", "log")}
+    row |= {"rss_bytes": 0, "uptime_s": 0.0}
+    if process["pid"] is None:
+        return row
+    if not is_alive(process["pid"], process["pid_started"]):
+        return {**row, "state": "gone"}
+    row["rss_bytes"] = psutil.Process(process["pid"]).memory_info().rss
+    row["uptime_s"] = round(
+        (datetime.now(UTC) - datetime.fromisoformat(process["started"])).total_seconds(), 1
+    )
+    return row
+
+
+def _print_table(processes: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("process", "state", "pid", "RSS", "uptime", "restarts", box=None)
+    for process in processes:
+        figures = (
+            f"{process['rss_bytes'] / 2**20:.0f} MiB",
+            f"{process['uptime_s']:.0f} s",
+            str(process["restarts"]),
+        )
+        table.add_row(process["name"], process["state"], str(process["pid"] or "–"), *figures)
+    Console().print(table)
+
+
+def _teller(as_json: bool) -> Callable[[str], None]:
+    """Progress goes to stderr, so that standard output holds the result alone."""
+    return lambda line: None if as_json else typer.echo(line, err=True)
+
+
+def _tell(as_json: bool, value: dict[str, Any], text: str) -> None:
+    typer.echo(json.dumps(value) if as_json else text)
+
+
+def _guarded(work: Callable[[], T], as_json: bool) -> T:
+    from schemas.errors import HeadraceError
+
+    try:
+        return work()
+    except HeadraceError as error:
+        _fail(error, as_json)
+
+
+def _fail(error: Exception, as_json: bool) -> NoReturn:
+    typer.echo(json.dumps({"error": str(error)}) if as_json else f"error: {error}", err=not as_json)
+    raise typer.Exit(1)

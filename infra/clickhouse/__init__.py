@@ -1,0 +1,1 @@
+"""The warehouse's tables: numbered migrations and what applies them."""

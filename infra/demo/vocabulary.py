@@ -1,0 +1,116 @@
+"""The words of the shop's customers, from which `infra.demo.shop` makes requests."""
+
+from typing import Final
+
+ADJECTIVES: Final = (
+    "red",
+    "blue",
+    "light",
+    "waterproof",
+    "vintage",
+    "organic",
+    "kids",
+    "wireless",
+    "leather",
+    "slim",
+    "large",
+)
+NOUNS: Final = (
+    "shoes",
+    "jacket",
+    "teapot",
+    "lamp",
+    "rucksack",
+    "keyboard",
+    "candle",
+    "tent",
+    "notebook",
+    "scarf",
+    "bicycle",
+    "rug",
+)
+BRANDS: Final = (
+    "nordlys",
+    "acme",
+    "halden",
+    "o'neill",
+    "levi's",
+    "b&o",
+    "h&m",
+    "kettle & co",
+    "papyrus",
+    "terra",
+)
+FIRST: Final = (
+    "anna",
+    "li",
+    "marek",
+    "sofia",
+    "josé",
+    "zoë",
+    "amir",
+    "grace",
+    "tom",
+    "ingrid",
+    "noor",
+    "siobhán",
+    "yuki",
+)
+LAST: Final = (
+    "o'brien",
+    "smith",
+    "garcía",
+    "nowak",
+    "d'angelo",
+    "müller",
+    "khan",
+    "jensen",
+    "o'connor",
+    "rossi",
+    "de la cruz",
+)
+STREETS: Final = (
+    "high street",
+    "rue de l'église",
+    "hauptstraße",
+    "mill lane",
+    "park avenue",
+    "via roma",
+    "elm road",
+    "quai d'orsay",
+)
+CITIES: Final = (
+    "york",
+    "lyon",
+    "graz",
+    "porto",
+    "leeds",
+    "aarhus",
+    "torino",
+    "basel",
+    "s'hertogenbosch",
+    "são paulo",
+)
+NOTES: Final = (
+    "please ring the bell, it's the 2nd door",
+    "select a size for me; union jack colours if possible",
+    "drop it at the neighbour's, table by the door",
+    "price < 50 & in stock?",
+    "is it > 30 cm wide and 1 = 1 pair?",
+    "my order didn't arrive -- what now?",
+    "the alert on the page said error; the script font is hard to read",
+    "where is the file with my invoice? i can't find the path",
+    "i'd like to update my address or delete the account",
+    "can the cat sleep on it; is it washable?",
+    "great! 5/5, would order again :)",
+    "and / or the blue one, whichever ships first",
+    "gift for a friend, no invoice please",
+    "it's broken (see photo #2) & i want a refund",
+)
+AGENTS: Final = (
+    "mozilla/5.0 (x11; linux)",
+    "mozilla/5.0 (iphone)",
+    "shop-app/4.2 (android)",
+    "partner-feed/1.9",
+    "curl/8.5",
+)

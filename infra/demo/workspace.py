@@ -1,0 +1,93 @@
+"""The demo's data folder: produces a clean folder and the `headrace.toml` that its stack runs with."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from infra.demo.plan import Plan
+from schemas.errors import Fatal
+from schemas.record import Kind
+
+MARKER: Final = ".headrace-demo"
+_RUNS: Final = ("stack.lock", "stack.json")
+
+
+def prepare(home: Path) -> None:
+    """Make the folder, or empty one that an earlier demo made.
+
+    Raises:
+        Fatal: something that is not the demo's lies there, or a stack runs in it.
+    """
+    from infra.local.home import Home, is_alive, read_record
+
+    if home.exists() and any(home.iterdir()):
+        if not (home / MARKER).is_file():
+            raise Fatal(f"{home} is not empty and was not made by the demo; name another folder with --home")
+        record = read_record(Home(home))
+        if record is not None and is_alive(record["supervisor_pid"], record["supervisor_started"]):
+            raise Fatal(f"a stack runs in {home}: HEADRACE_HOME={home} headrace down")
+        shutil.rmtree(home)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / MARKER).write_text("Made by `headrace demo`, which empties this folder when it starts.\n")
+
+
+def write_config(plan: Plan, webhook: str, *, kind: Kind, labelled: bool) -> Path:
+    """Write the run's `headrace.toml`. `kind` and `labelled` describe a replayed stream."""
+    sections = [_webhook(webhook)]
+    if plan.replay is None:
+        sections += [_requests(plan), _HOST, _LOGS]
+    else:
+        sections.append(_replayed(plan, kind, labelled=labelled))
+        sections += [text for name, text in (("host", _HOST), ("logs", _LOGS)) if name != plan.stream]
+    path = plan.home / "headrace.toml"
+    path.write_text("\n".join(sections), encoding="utf-8")
+    return path
+
+
+def _webhook(url: str) -> str:
+    return f'[webhook]\nurl = "{url}"\n'
+
+
+def _requests(plan: Plan) -> str:
+    """Describe the watched stream: an error drift is what asks for training."""
+    return f"""[streams.requests]
+kind = "api"
+dedupe = {{ window = "1h" }}
+
+[streams.requests.model]
+task = "classification"
+base = "minilm"
+# Little replay: on two cores that serve as well, every text that is not embedded yet costs the loop 15 ms.
+learn = {_learn(plan)}
+
+[streams.requests.drift]
+on_error = "increment"
+"""
+
+
+def _learn(plan: Plan) -> str:
+    lengths = plan.phases
+    return f"{{ min_labels = {lengths.min_labels}, recent = 1500, replay = {lengths.replay} }}"
+
+
+def _replayed(plan: Plan, kind: Kind, *, labelled: bool) -> str:
+    task = "anomaly" if kind is Kind.SENSOR and not labelled else "classification"
+    model = (
+        f'[streams.{plan.stream}.model]\ntask = "{task}"\nlearn = {_learn(plan)}\n'
+        if labelled or kind is Kind.SENSOR
+        else ""
+    )
+    return f'[streams.{plan.stream}]\nkind = "{kind.value}"\n{model}'
+
+
+_HOST: Final = """[streams.host]
+kind = "sensor"
+
+[streams.host.model]
+task = "anomaly"
+learn = { min_labels = 60 }
+"""
+
+_LOGS: Final = """[streams.logs]
+kind = "log"
+"""

@@ -1,0 +1,252 @@
+"""The `drift` worker: consumes clean events, predictions, labels and swaps, produces `alerts.drift`.
+
+    fetch ─▶ watches ─▶ checkpoint (positions, memory, alerts to write) ─▶ one transaction: alerts + positions
+
+It reads on from its checkpoint. An alert is saved before it is sent and looked for on the topic before it is
+sent again, so a restart neither forgets nor cries twice. Delivery to people is `streams.alerts`, beside it.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.kafka.admin import create_topics
+from infra.runtime.log import get_logger
+from infra.runtime.settings import Settings
+from schemas.clean import Clean
+from schemas.codec import decode
+from schemas.config import Stream
+from schemas.drift import DriftAlert
+from schemas.errors import Rejected, Retryable
+from schemas.label import Label
+from schemas.prediction import Prediction
+from schemas.record import Coordinates, Incoming
+from schemas.release import Swap
+from schemas.topics import CLEAN, LABELS, PREDICTIONS, SWAPS
+from streams.alerts.delivery import deliver
+from streams.drift.board import publish_levels
+from streams.drift.checkpoint import Checkpoint, CheckpointFile
+from streams.drift.levels import StreamLevels
+from streams.drift.log import GROUP, AlertLog, written_alerts
+from streams.drift.watch import DriftWatch
+
+_log = get_logger(__name__)
+_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS)
+_SAVE_EVERY_S: Final = 15.0
+_LOOK_BACK: Final = timedelta(hours=1)
+_FIRST_BACKOFF_S: Final = 0.5
+_LAST_BACKOFF_S: Final = 15.0
+
+
+async def run(settings: Settings) -> None:
+    """Watch and deliver until cancelled; when Kafka fails, start anew from the checkpoint."""
+    await _patiently(lambda: create_topics(settings))
+    tasks = [
+        asyncio.create_task(_patiently(lambda: DriftWorker(settings).run())),
+        asyncio.create_task(_patiently(lambda: deliver(settings))),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _patiently(work: Callable[[], Awaitable[object]]) -> None:
+    backoff_s = _FIRST_BACKOFF_S
+    while True:
+        began = time.monotonic()
+        try:
+            await work()
+            return
+        except (KafkaError, Retryable, OSError) as error:
+            if time.monotonic() - began > 60.0:
+                backoff_s = _FIRST_BACKOFF_S
+            _log.warning("drift.interrupted", error=str(error), again_in_s=backoff_s)
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
+
+
+class DriftWorker:
+    """One watch per configured stream, all fed by one consumer of every partition."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._watches = {name: DriftWatch(name, stream) for name, stream in settings.config.streams.items()}
+        self._configs = {name: _fingerprint(stream) for name, stream in settings.config.streams.items()}
+        folder = settings.home / "drift"
+        self._file = CheckpointFile(folder / f"{settings.config.topic_prefix}watch.msgpack")
+        self._log = AlertLog(settings)
+        self._positions: dict[TopicPartition, int] = {}
+        self._left_out: Counter[str] = Counter()
+        self._route = {
+            settings.topic(CLEAN): self._clean,
+            settings.topic(PREDICTIONS): self._prediction,
+            settings.topic(LABELS): self._label,
+            settings.topic(SWAPS): self._swap,
+        }
+
+    async def run(self) -> None:
+        """Watch until cancelled.
+
+        Raises:
+            Fatal: another drift worker has taken over.
+            Retryable: Kafka failed; a new worker goes on from the checkpoint.
+        """
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.endpoints.kafka,
+            client_id=GROUP,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=100,
+        )
+        board = asyncio.create_task(publish_levels(self._settings, self.levels))
+        try:
+            await self._log.start()
+            await consumer.start()
+            await self._resume(consumer)
+            await self._watch(consumer)
+        finally:
+            board.cancel()
+            await asyncio.gather(board, return_exceptions=True)
+            await consumer.stop()
+            await self._log.stop()
+
+    def levels(self) -> list[StreamLevels]:
+        """Return every stream's levels as they are now."""
+        return [watch.levels(self._clock.now()) for watch in self._watches.values()]
+
+    async def _resume(self, consumer: AIOKafkaConsumer) -> None:
+        """Restore memory and positions; send what was saved but not sent."""
+        written = await written_alerts(self._settings)
+        known = {alert.id for alert in written}
+        checkpoint = self._file.load()
+        kept = {} if checkpoint is None else checkpoint.configs
+        for name, watch in self._watches.items():
+            if checkpoint is not None and kept.get(name) == self._configs[name]:
+                watch.restore(checkpoint.watches[name])
+                continue
+            for alert in written:
+                if alert.stream == name and "test" not in alert.evidence:
+                    watch.seen(alert)
+        await self._seek(consumer, {} if checkpoint is None else checkpoint.positions)
+        unsent = [alert for alert in checkpoint.outbox if alert.id not in known] if checkpoint else []
+        if unsent:
+            await self._log.write(unsent, self._positions)
+        _log.info("drift.resumed", from_checkpoint=checkpoint is not None, alerts_sent=len(unsent))
+
+    async def _seek(self, consumer: AIOKafkaConsumer, saved: dict[str, int]) -> None:
+        """Go to the saved positions; without any, an hour back."""
+        await consumer.topics()  # loads what partitions there are
+        partitions = [
+            TopicPartition(name, number)
+            for name in map(self._settings.topic, _INPUTS)
+            for number in sorted(consumer.partitions_for_topic(name) or ())
+        ]
+        consumer.assign(partitions)
+        since_ms = int((self._clock.now() - _LOOK_BACK).timestamp() * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        ends = await consumer.end_offsets(partitions)
+        first = await consumer.beginning_offsets(partitions)
+        for partition in partitions:
+            at = saved.get(f"{partition.topic}:{partition.partition}")
+            if at is None or not first[partition] <= at <= ends[partition]:
+                at = found[partition].offset if found[partition] else ends[partition]
+            self._positions[partition] = at
+            consumer.seek(partition, at)
+
+    async def _watch(self, consumer: AIOKafkaConsumer) -> None:
+        saved_at = time.monotonic()
+        changed = False
+        while True:
+            fetched = await consumer.getmany(timeout_ms=200, max_records=1000)
+            alerts: list[DriftAlert] = []
+            for partition, records in fetched.items():
+                alerts += self._feed(records)
+                self._positions[partition] = records[-1].offset + 1
+                changed = True
+            if alerts or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
+                await self._commit(alerts)
+                saved_at, changed = time.monotonic(), False
+
+    def _feed(self, records: Sequence[Incoming]) -> list[DriftAlert]:
+        """Hand records to the watches; what cannot be read is counted and left out."""
+        alerts: list[DriftAlert] = []
+        for record in records:
+            try:
+                alerts += self._route[record.topic](record)
+            except Rejected as error:
+                self._count(f"unreadable {record.topic}", str(error))
+        return alerts
+
+    async def _commit(self, alerts: list[DriftAlert]) -> None:
+        """Save first, then send: whatever happens between is made good from the file."""
+        checkpoint = Checkpoint(
+            positions={f"{p.topic}:{p.partition}": offset for p, offset in self._positions.items()},
+            watches={name: watch.snapshot() for name, watch in self._watches.items()},
+            configs=self._configs,
+            outbox=alerts,
+        )
+        await asyncio.to_thread(self._file.save, checkpoint)
+        await self._log.write(alerts, self._positions)
+        for alert in alerts:
+            _log.info(
+                "drift.raised",
+                id=alert.id,
+                stream=alert.stream,
+                signal=alert.signal.value,
+                recovered=alert.recovered,
+            )
+
+    def _clean(self, record: Incoming) -> list[DriftAlert]:
+        clean = decode(record.value or b"", Clean)
+        watch = self._of(clean.stream)
+        at = Coordinates(record.topic, record.partition, record.offset)
+        return watch.clean(clean, at, self._clock.now()) if watch else []
+
+    def _prediction(self, record: Incoming) -> list[DriftAlert]:
+        prediction = decode(record.value or b"", Prediction)
+        watch = self._of(prediction.stream)
+        return watch.predicted(prediction, self._clock.now()) if watch else []
+
+    def _label(self, record: Incoming) -> list[DriftAlert]:
+        label = decode(record.value or b"", Label)
+        watch = self._of(label.stream)
+        return watch.labelled(label, self._clock.now()) if watch else []
+
+    def _swap(self, record: Incoming) -> list[DriftAlert]:
+        swap = decode(record.value or b"", Swap)
+        if (watch := self._of(swap.stream)) is not None:
+            watch.swapped(swap)
+        return []
+
+    def _of(self, stream: str) -> DriftWatch | None:
+        watch = self._watches.get(stream)
+        if watch is None:
+            self._count(f"unknown stream {stream[:80]}", "it is not in headrace.toml")
+        return watch
+
+    def _count(self, what: str, why: str) -> None:
+        if what not in self._left_out and len(self._left_out) < 100:
+            _log.warning("drift_record.left_out", what=what, why=why)
+        if what in self._left_out or len(self._left_out) < 100:
+            self._left_out[what] += 1
+
+
+def _fingerprint(stream: Stream) -> str:
+    """Return a digest of what a watch's memory depends on."""
+    text = f"{stream.kind}|{stream.drift.model_dump_json()}|{stream.model and stream.model.task}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The drift watch: consumes clean events, predictions and labels of a stream, produces alerts and levels."""

@@ -1,0 +1,141 @@
+"""What is watched of events and answers: consumes clean events and predictions, produces their shifts."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from schemas.clean import Clean
+from schemas.config import InputDrift, PredictionDrift
+from schemas.prediction import Prediction
+from schemas.record import Coordinates, Kind
+from streams.detectors.text import FEATURES, Vocabulary, features
+from streams.drift.shift import Shift, ShiftWatch
+from streams.drift.windows import Row
+
+_MAX_FEATURES: Final = 512
+_MAX_CLASSES: Final = 100
+
+
+class InputWatch:
+    """Features of events: a sensor's readings by name, a text's shape and novelty.
+
+    The first half of a text reference teaches the vocabulary; novelty is measured from there on.
+    """
+
+    def __init__(self, kind: Kind, config: InputDrift, hysteresis: int) -> None:
+        self._kind = kind
+        self._teach_until = config.reference // 2
+        self.shift = ShiftWatch(
+            threshold=config.psi,
+            window_s=config.window,
+            reference=config.reference,
+            min_events=config.min_events,
+            hysteresis=hysteresis,
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Collect a new reference."""
+        self.shift.start()
+        self._names: dict[str, int] = {}
+        self._vocabulary = Vocabulary()
+        self._taught = 0
+
+    def update(self, clean: Clean, at: Coordinates) -> Shift | None:
+        """Take the next event; returns the shift that it completes the evidence for."""
+        time = clean.time.timestamp()
+        found = self.shift.advance(time)
+        if self.shift.wants(time):
+            event = (at.topic, at.partition, at.offset, clean.source, clean.id)
+            self.shift.keep(Row(time, self._readings(clean), event))
+        if self.shift.reference() is not None:
+            sensor = self._kind is Kind.SENSOR
+            self.shift.watch(list(self._names) if sensor else FEATURES, missing=sensor)
+        return found
+
+    def _readings(self, clean: Clean) -> list[float]:
+        if self._kind is Kind.SENSOR:
+            return self._values(clean)
+        row = features(clean.text, self._vocabulary)
+        if self._taught < self._teach_until:
+            self._taught += 1
+            self._vocabulary.learn(clean.text)
+            row[-2:] = [float("nan")] * 2  # what teaches the vocabulary cannot be new to it
+        return row
+
+    def _values(self, clean: Clean) -> list[float]:
+        if self.shift.psi is None and len(self._names) < _MAX_FEATURES:
+            for name in clean.values:
+                self._names.setdefault(name, len(self._names))
+        row = [float("nan")] * len(self._names)
+        for name, value in clean.values.items():
+            if (column := self._names.get(name)) is not None:
+                row[column] = value
+        return row
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        return {
+            "shift": self.shift.snapshot(),
+            "names": list(self._names),
+            "vocabulary": self._vocabulary.snapshot(),
+            "taught": self._taught,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self.shift.restore(state["shift"])
+        self._names = {name: column for column, name in enumerate(state["names"])}
+        self._vocabulary = Vocabulary(state["vocabulary"])
+        self._taught = state["taught"]
+
+
+class PredictionWatch:
+    """What the model answers: the shares of its classes, and how sure it is."""
+
+    def __init__(self, config: PredictionDrift, hysteresis: int) -> None:
+        self.shift = ShiftWatch(
+            threshold=config.psi,
+            window_s=config.window,
+            reference=config.reference,
+            min_events=config.min_events,
+            hysteresis=hysteresis,
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Collect a new reference."""
+        self.shift.start()
+        self._classes: dict[str, int] = {}
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The classes of the reference, in the order of their codes."""
+        return list(self._classes)
+
+    def update(self, prediction: Prediction) -> Shift | None:
+        """Take the next answer; returns the shift that it completes the evidence for."""
+        time = prediction.event_time.timestamp()
+        found = self.shift.advance(time)
+        if self.shift.wants(time):
+            at = prediction.event
+            event = (at.topic, at.partition, at.offset, prediction.source, prediction.id)
+            self.shift.keep(Row(time, [self._code(prediction.label), prediction.score], event))
+        if self.shift.reference() is not None:
+            self.shift.watch(("class", "confidence"), (max(1, len(self._classes)), 0))
+        return found
+
+    def _code(self, label: str) -> float:
+        """Return a class's code; classes that the reference does not know share one."""
+        code = self._classes.get(label)
+        if code is None and self.shift.psi is None and len(self._classes) < _MAX_CLASSES:
+            code = self._classes[label] = len(self._classes)
+        return float(len(self._classes) if code is None else code)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as plain values."""
+        return {"shift": self.shift.snapshot(), "classes": list(self._classes)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self.shift.restore(state["shift"])
+        self._classes = {name: code for code, name in enumerate(state["classes"])}

@@ -1,0 +1,1 @@
+"""What runs the operators: memory (the specification), Faust (the default), Flink (many machines)."""

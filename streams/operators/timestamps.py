@@ -1,0 +1,150 @@
+"""Reads event times in the forms publishers send them; consumes text, produces aware UTC within bounds.
+
+ISO 8601 (any offset; none means UTC), epoch seconds, milliseconds, microseconds and nanoseconds (told apart
+by magnitude), RFC 2822, and the common log format.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from schemas.config import Cleaning
+from schemas.errors import Reason, Rejected
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+_MAX_LENGTH: Final = 64
+_NUMBER: Final = re.compile(r"(\d{1,20})(?:\.(\d{1,20}))?(?:[eE]\+?(\d{1,2}))?", re.ASCII)
+_COMMON_LOG: Final = re.compile(
+    r"\[?(\d{1,2})/([A-Za-z]{3})/(\d{4}):(\d\d):(\d\d):(\d\d)(?: ([+-])(\d\d)(\d\d))?\]?", re.ASCII
+)
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_LEAP_SECOND: Final = re.compile(r"(T\d\d:?\d\d:?)60", re.ASCII)
+
+
+def parse(text: str) -> datetime:
+    """Read one time.
+
+    Returns:
+        Aware UTC, to the microsecond (further digits are cut off).
+
+    Raises:
+        ValueError: none of the accepted forms.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise ValueError(f"{len(text)} characters are no time")
+    if text[4:5] == "-" and text[-1:] == "Z":
+        return datetime.fromisoformat(text) if text.isascii() else _other(text)
+    return _other(text.strip())
+
+
+def _other(text: str) -> datetime:
+    number = _NUMBER.fullmatch(text)
+    if number is not None and len(text) != len("20260314"):
+        return _epoch(number)
+    log = _COMMON_LOG.fullmatch(text)
+    if log is not None:
+        return _common_log(log)
+    if not text.isascii():
+        raise ValueError("a time is written in ASCII")
+    if text[:4].isdigit():
+        return _utc(_iso(text))
+    try:
+        return _utc(parsedate_to_datetime(text))
+    except (TypeError, IndexError, OverflowError) as error:  # its parser lets these through on odd input
+        raise ValueError("no date") from error
+
+
+def _iso(text: str) -> datetime:
+    upper = text.upper()
+    leap = _LEAP_SECOND.search(upper)
+    if leap is None:
+        return datetime.fromisoformat(upper)
+    return datetime.fromisoformat(_LEAP_SECOND.sub(r"\g<1>59", upper)) + timedelta(seconds=1)
+
+
+def _epoch(number: re.Match[str]) -> datetime:
+    """Tell the unit by magnitude: 1e11 s, 1e14 ms and 1e17 µs all lie beyond the year 5000."""
+    whole, fraction = number[1], number[2] or ""
+    exponent = int(number[3] or 0)
+    digits = (fraction + "0" * exponent)[:exponent]
+    units, rest = int(whole + digits), fraction[exponent:]
+    for bound, per_second in ((10**11, 1), (10**14, 10**3), (10**17, 10**6), (10**20, 10**9)):
+        if units < bound:
+            scaled = int(f"{units}{(rest + '000000')[:6]}")  # in millionths of a unit
+            return _EPOCH + timedelta(microseconds=scaled // per_second)
+    raise ValueError("too large for a time since 1970")
+
+
+def _common_log(match: re.Match[str]) -> datetime:
+    day, month, year, hour, minute, second = (match[index] for index in range(1, 7))
+    if month.lower() not in _MONTHS:
+        raise ValueError(f"no month is called {month}")
+    zone = UTC
+    if match[7]:
+        offset = timedelta(hours=int(match[8]), minutes=int(match[9]))
+        zone = timezone(-offset if match[7] == "-" else offset)
+    number = _MONTHS.index(month.lower()) + 1
+    return _utc(datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=zone))
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("out of the calendar's range") from error
+
+
+class Timestamps:
+    """The event time of one stream's events, judged against `now` of the batch. Keeps no state."""
+
+    def __init__(self, cleaning: Cleaning) -> None:
+        self._config = cleaning
+        self._oldest = self._late = self._newest = _EARLIEST
+
+    def at(self, now: datetime) -> None:
+        """Set the moment by which the next events are judged."""
+        self._oldest = _shifted(now, -self._config.max_age)
+        self._late = _shifted(now, -self._config.late_after)
+        self._newest = _shifted(now, self._config.max_future)
+
+    def resolve(self, text: str, arrival_ms: int) -> tuple[datetime, bool, bool]:
+        """Return the event's time, whether it is late, and whether it was missing (then: its arrival).
+
+        Raises:
+            Rejected: unreadable, too old, in the future, or missing where the stream demands one.
+        """
+        if not text:
+            return self._arrival(arrival_ms), False, True
+        try:
+            moment = parse(text)
+        except (ValueError, OverflowError) as error:
+            message = (
+                f"{text[:80]!r} is no time: {error}; ISO 8601 such as 2026-03-14T09:26:53Z is understood"
+            )
+            raise Rejected(Reason.BAD_TIMESTAMP, message, "time") from error
+        if moment >= self._late:
+            if moment > self._newest:
+                message = f"{moment.isoformat()} is more than {self._config.max_future:g} s ahead"
+                raise Rejected(Reason.IN_THE_FUTURE, message, "time")
+            return moment, False, False
+        if moment < self._oldest:
+            message = f"{moment.isoformat()} is more than {self._config.max_age:g} s ago"
+            raise Rejected(Reason.TOO_OLD, message, "time")
+        return moment, True, False
+
+    def _arrival(self, arrival_ms: int) -> datetime:
+        if self._config.missing_time == "reject":
+            raise Rejected(Reason.BAD_TIMESTAMP, "`time` is missing; this stream demands one", "time")
+        return _EPOCH + timedelta(milliseconds=max(0, arrival_ms))
+
+
+def _shifted(moment: datetime, seconds: float) -> datetime:
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return _EARLIEST if seconds < 0 else _LATEST

@@ -1,0 +1,193 @@
+"""The `sink` worker: consumes every topic that has a contract, and fills the tables of ClickHouse.
+
+Round by round: fetch what came, insert each partition's records as one insert (`feed`), all partitions at
+once, then fetch again. A round lasts at least `ROUND_S`, so that few events wait briefly and many share an
+insert; while ClickHouse is slow or away nothing is fetched. Kafka's offsets are committed for the lag to be
+seen, and never read: the tables know where to go on (infra/decisions/0004).
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from infra.clickhouse.migrate import migrate
+from infra.runtime.clock import SystemClock
+from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.produce import Publisher
+from infra.runtime.log import get_logger
+from infra.runtime.settings import Settings
+from infra.runtime.warehouse import Warehouse
+from schemas.errors import Fatal, Reason, Rejected
+from schemas.record import Incoming
+from schemas.topics import Topic
+from streams.operators.dead_letter import dead_letter
+from streams.sink.feed import BadRows, Feed, persistently
+from streams.sink.rows import TABLES, TOPICS, needs_validation, validate
+
+GROUP: Final = "headrace-sink"
+ROUND_S: Final = 0.1
+MAX_ROWS: Final = 20_000
+COMMIT_EVERY_S: Final = 1.0
+
+_log = get_logger(__name__)
+
+
+class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """A group member that writes its partitions' records into their tables."""
+
+    def __init__(self, settings: Settings, warehouse: Warehouse, publisher: Publisher) -> None:
+        self._warehouse = warehouse
+        self._publisher = publisher
+        self._clock = SystemClock()
+        self._topics: dict[str, Topic] = {settings.topic(topic): topic for topic in TOPICS}
+        self._feeds: dict[TopicPartition, Feed] = {}
+        self._in_hand = asyncio.Lock()
+        self._committed_at = 0.0
+        self.rows = 0
+        self.consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.endpoints.kafka,
+            group_id=settings.config.topic_prefix + GROUP,
+            client_id=GROUP,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+        )
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        await self.consumer.start()
+        self.consumer.subscribe(list(self._topics), listener=self)
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                started = loop.time()
+                async with self._in_hand:
+                    await self._locate()
+                fetched = await self.consumer.getmany(timeout_ms=int(ROUND_S * 1000), max_records=MAX_ROWS)
+                async with self._in_hand, asyncio.TaskGroup() as group:
+                    for place, records in fetched.items():
+                        group.create_task(self._take(place, records))
+                await self._commit(loop.time())
+                await asyncio.sleep(max(0.0, started + ROUND_S - loop.time()))
+        finally:
+            await self.consumer.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Wait for the inserts in hand, then forget the partitions."""
+        async with self._in_hand:
+            for place in revoked:
+                self._feeds.pop(place, None)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Note the partitions; where each goes on is asked of its table before anything is written."""
+        for place in assigned:
+            table = TABLES[self._topics[place.topic].name]
+            self._feeds[place] = Feed(self._warehouse, table, place.topic, place.partition)
+
+    async def _locate(self) -> None:
+        """Seek every new partition to where its table ends."""
+        new = [place for place, feed in self._feeds.items() if feed.last is None]
+        if not new:
+            return
+        ends = await self.consumer.end_offsets(new)
+        for place in new:
+            position = await self._feeds[place].locate()
+            if position > ends[place]:
+                raise Fatal(
+                    f"the warehouse holds {place.topic}[{place.partition}] up to {position - 1}, the topic "
+                    f"ends at {ends[place]}: it was made anew; set another topic_prefix or database"
+                )
+            self._seek(place, position)
+            _log.info("sink.assigned", topic=place.topic, partition=place.partition, position=position)
+
+    async def _take(self, place: TopicPartition, records: Sequence[Any]) -> None:
+        """Write one partition's fetched records."""
+        feed = self._feeds.get(place)
+        if feed is None or feed.last is None:
+            return
+        end = records[-1].offset + 1
+        position = feed.position
+        fresh = [r for r in records if r.offset >= position and r.value is not None]  # a tombstone is no row
+        topic = self._topics[place.topic]
+        if fresh and needs_validation(topic):
+            fresh = await self._validated(fresh, topic)
+        if not fresh or await self._write(feed, fresh, topic):
+            feed.position = max(feed.position, end)
+        else:
+            self._seek(place, feed.position)
+
+    async def _write(self, feed: Feed, records: Sequence[Incoming], topic: Topic) -> bool:
+        """Insert; where ClickHouse refuses a row, find it, send it to `events.dead` and insert the others."""
+        try:
+            written = await feed.write(records)
+        except BadRows as error:
+            sound = await self._validated(records, topic)
+            if len(sound) < len(records):
+                return not sound or await self._write(feed, sound, topic)
+            if len(records) == 1:
+                await self._bury(records[0], Rejected(Reason.POISON, f"ClickHouse refuses it: {error}"[:600]))
+                return True
+            middle = len(records) // 2
+            return await self._write(feed, records[:middle], topic) and await self._write(
+                feed, records[middle:], topic
+            )
+        self.rows += len(records) if written else 0
+        return written
+
+    async def _validated(self, records: Sequence[Incoming], topic: Topic) -> list[Incoming]:
+        """Return the records that keep their contract; the others go to `events.dead`."""
+        sound = []
+        for record in records:
+            try:
+                validate(record, topic)
+            except Rejected as rejected:
+                await self._bury(record, rejected)
+            else:
+                sound.append(record)
+        return sound
+
+    async def _bury(self, record: Incoming, rejected: Rejected) -> None:
+        letter = dead_letter(record, rejected, self._clock.now(), stage="sink")
+        await persistently(lambda: self._publisher.send(letter))
+        _log.warning(
+            "record.rejected", topic=record.topic, offset=record.offset, reason=rejected.reason.value
+        )
+
+    def _seek(self, place: TopicPartition, position: int) -> None:
+        if place in self.consumer.assignment():
+            self.consumer.seek(place, position)
+
+    async def _commit(self, now_s: float) -> None:
+        """Show the group's progress; failing to is no loss, for nobody starts from it."""
+        if now_s - self._committed_at < COMMIT_EVERY_S:
+            return
+        self._committed_at = now_s
+        owned = self.consumer.assignment()
+        positions = {p: f.position for p, f in self._feeds.items() if f.last is not None and p in owned}
+        if positions:
+            try:
+                await self.consumer.commit(positions)
+            except KafkaError as error:
+                _log.debug("commit.failed", error=str(error))
+
+
+async def run(settings: Settings) -> None:
+    """Apply the migrations, then fill the tables until cancelled."""
+    await create_topics(settings)
+    warehouse = await persistently(
+        lambda: Warehouse.open(settings.endpoints.clickhouse, settings.config.database)
+    )
+    try:
+        await persistently(lambda: migrate(warehouse))
+        async with Publisher(settings, GROUP) as publisher:
+            await Sink(settings, warehouse, publisher).run()
+    finally:
+        await warehouse.close()

@@ -1,0 +1,216 @@
+"""The trainer worker with the real broker and warehouse: first training, alert, increment, restart."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.follow import follow
+from infra.runtime.kafka.produce import Publisher
+from infra.runtime.settings import Endpoints, Settings
+from infra.runtime.warehouse import Warehouse
+from schemas import codec, topics
+from schemas.config import Headrace
+from schemas.drift import DriftAlert, Response, Severity, Signal
+from schemas.record import Outgoing
+from schemas.release import Release, State, Transition
+from tests.unit.trainers import samples
+from trainers import folders
+from trainers.reader import Reader
+from trainers.worker import run
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+
+_MIGRATIONS = Path(__file__).parents[2] / "infra" / "clickhouse" / "migrations"
+_CONFIG = Headrace.model_validate(
+    {
+        "streams": {
+            "requests": {
+                "kind": "api",
+                "model": {"learn": {"min_labels": 120, "replay": 200}},
+                "gate": {"p99_ms": 500},
+            }
+        }
+    }
+)
+
+
+@pytest.fixture
+def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
+    """Topics, a database and a data folder of this test's own."""
+    return Settings(
+        tmp_path, _CONFIG.model_copy(update={"topic_prefix": f"{unique}.", "database": unique}), stack
+    )
+
+
+@pytest.fixture
+async def warehouse(settings: Settings) -> AsyncIterator[Warehouse]:
+    """The `events` and `labels` tables as the migrations make them, empty."""
+    opened = await Warehouse.open(settings.endpoints.clickhouse, "default")
+    await opened.command(f"CREATE DATABASE {settings.config.database}")
+    for name in ("0001_events.sql", "0003_labels.sql"):
+        script = (_MIGRATIONS / name).read_text(encoding="utf-8").format(database=settings.config.database)
+        for statement in re.sub(r"--.*", "", script).split(";"):
+            if statement.strip():
+                await opened.command(statement)
+    await opened.close()
+    warehouse = await Warehouse.open(settings.endpoints.clickhouse, settings.config.database)
+    yield warehouse
+    await warehouse.close()
+
+
+async def _store(warehouse: Warehouse, topic: str, rows: Sequence[samples.Labelled]) -> None:
+    """Insert events and their labels as the sink does."""
+    events, labels = [], []
+    for event, label in rows:
+        place = {"_topic": topic, "_partition": event.raw.partition, "_offset": event.raw.offset}
+        arrived = {"_arrived": event.time.date().isoformat()}
+        events.append({**msgspec.to_builtins(event), **place, **arrived})
+        for said, by in ((label, "analyst"), ("wrong", "robot")):
+            minute = timedelta(minutes=2 if by == "analyst" else 1)
+            labels.append(
+                {
+                    "stream": event.stream, "source": event.source, "id": event.id, "label": said, "by": by,
+                    "labelled_at": event.time + minute, **place, **arrived,
+                }
+            )  # fmt: skip
+    for table, records in (("events", events), ("labels", labels)):
+        await warehouse.insert_json(table, b"\n".join(msgspec.json.encode(record) for record in records))
+
+
+@asynccontextmanager
+async def _worker(settings: Settings) -> AsyncIterator[None]:
+    task = asyncio.create_task(run(settings))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):  # a cancelled worker is how this ends well
+            await task
+
+
+async def _until(
+    settings: Settings, topic: topics.Topic, contract: Any, wanted: Any, limit_s: float = 120
+) -> Any:
+    """Follow a topic from its beginning until a record satisfies `wanted`, and return it."""
+    seen = []
+    try:
+        async with asyncio.timeout(limit_s):
+            async for incoming in follow(settings, [topic], start="beginning"):
+                record = codec.decode(incoming.value or b"", contract)
+                seen.append(record)
+                if wanted(record):
+                    return record
+    except TimeoutError:
+        raise AssertionError(f"not within {limit_s} s; seen: {seen}") from None
+
+
+def _nth(count: int, state: str) -> Callable[[Transition], bool]:
+    """Return a test that holds at the `count`th transition into a state."""
+    left = itertools.count(count, -1)
+    return lambda step: step.state == state and next(left) == 1
+
+
+def _alert(name: str, since: datetime, version: int = 1) -> DriftAlert:
+    return DriftAlert(
+        id=name, stream="requests", model="requests", version=version, signal=Signal.ERROR, detector="adwin",
+        statistic=0.3, threshold=0.1, since=since, window_from=since, window_to=since, observations=100,
+        severity=Severity.CRITICAL, response=Response.INCREMENT, summary="error rose",
+        raised_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+async def _raise(settings: Settings, *alerts: DriftAlert) -> None:
+    async with Publisher(settings) as publisher:
+        for alert in alerts:
+            await publisher.send(Outgoing(topics.ALERTS.name, b"requests", codec.encode(alert)))
+
+
+async def test_the_loop_from_the_first_rows_to_an_increment(settings: Settings, warehouse: Warehouse) -> None:
+    """Rows train version 1 by themselves; an alert brings version 2; its twin and a stale one bring nothing."""
+    topic = settings.topic(topics.CLEAN)
+    await create_topics(settings)
+    await _store(warehouse, topic, samples.requests(1, normal=120, sqli=120))
+    async with _worker(settings):
+        first = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 1)
+        assert (first.state, first.parent, first.alert) == (State.RELEASED, None, None)
+        await _store(warehouse, topic, samples.requests(2, after_s=1000, normal=100, sqli=60, xss=90))
+        since = samples.START + timedelta(seconds=1000)
+        await _raise(settings, _alert("drift-1", since), _alert("drift-2", since))
+        second = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 2)
+        await _until(
+            settings,
+            topics.LOOP,
+            Transition,
+            lambda step: (
+                step.previous == "released"
+                and step.alert is None
+                and second is not None
+                and step.state == "watching"
+            ),
+        )
+    assert (second.state, second.parent, second.alert) == (State.RELEASED, 1, "drift-1")
+    assert second.metrics["accuracy"] > 0.95 > second.metrics["champion_accuracy"]
+    assert second.training is not None
+    assert set(second.training.offsets) == {f"{topic}:0", f"{topic}:1"}
+    folders.verify(settings.releases, "requests", 2)
+    steps = [
+        codec.decode(incoming.value or b"", Transition)
+        async for incoming in follow(settings, [topics.LOOP], stop_at_end=True)
+    ]
+    first_run = ["collecting", "training", "evaluating", "released", "watching"]
+    assert [step.state for step in steps] == [*first_run, "alerted", *first_run]
+    assert all(later.previous == earlier.state for earlier, later in itertools.pairwise(steps))
+
+    await _raise(settings, _alert("drift-3", since, version=1))
+    async with _worker(settings):
+        handled = settings.home / "trainer" / "handled.txt"
+        async with asyncio.timeout(60):
+            while "drift-3" not in handled.read_text():
+                await asyncio.sleep(0.1)
+    assert set(handled.read_text().split()) == {"drift-1", "drift-2", "drift-3"}
+    assert folders.versions(settings.releases, "requests") == [1, 2]
+
+
+async def test_an_interrupted_run_is_taken_up_again(settings: Settings, warehouse: Warehouse) -> None:
+    """A worker stopped in the middle of its first training trains it after the next start, once."""
+    await create_topics(settings)
+    await _store(warehouse, settings.topic(topics.CLEAN), samples.requests(3, normal=100, sqli=100))
+    async with _worker(settings):
+        await _until(settings, topics.LOOP, Transition, lambda step: step.state == "training")
+    assert folders.versions(settings.releases, "requests") == []
+    async with _worker(settings):
+        await _until(settings, topics.RELEASES, Release, lambda release: release.state is State.RELEASED)
+    assert folders.versions(settings.releases, "requests") == [1]
+    assert len(list((settings.home / "trainer" / "runs").glob("*/state.json"))) == 1
+
+
+async def test_the_reader_takes_the_newest_label_and_a_balanced_reservoir(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """Labels by an analyst overrule earlier ones; old rows are drawn equally from the classes."""
+    await _store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
+    await _store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
+    reader = Reader(warehouse, "requests", labelled=True)
+    since = samples.START + timedelta(seconds=5000)
+    assert await reader.count(since) == 80
+    assert await reader.count(None) == 440
+    assert await reader.labels() == ["normal", "sqli", "xss"]
+    model = _CONFIG.streams["requests"].model
+    assert model is not None
+    data = await reader.dataset(model.learn.model_copy(update={"replay": 100}), since)
+    assert {row.label for row in data.recent} == {"normal", "xss"}
+    old = [*data.old, *data.old_held_out]
+    assert sum(row.label == "sqli" for row in old) == 60
+    assert 60 <= sum(row.label == "normal" for row in old) <= 65
+    assert min(row.time for row in data.recent) >= since > max(row.time for row in old)
+    unlabelled = Reader(warehouse, "requests", labelled=False)
+    assert await unlabelled.count(None) == 440

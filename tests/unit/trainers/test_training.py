@@ -1,0 +1,211 @@
+"""From rows to a release folder with the real encoder: first model, increment, what serving will find."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from schemas import codec
+from schemas.config import Stream
+from schemas.errors import Fatal
+from schemas.release import Manifest, Release, State
+from tests.unit.trainers import samples
+from trainers import folders
+from trainers.bootstrap import train_first
+from trainers.dataset import from_memory
+from trainers.model import folder_of
+from trainers.outcome import Job
+from trainers.pipeline import train
+
+REQUESTS = Stream.model_validate(
+    {"kind": "api", "model": {"learn": {"min_labels": 50}}, "gate": {"p99_ms": 500}}
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    """Leave the other core to the other tests."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose encoder is exported once for the module."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> Release:
+    """Version 1: knows normal requests and SQL injection."""
+    return train_first(home, "requests", REQUESTS, samples.requests(1, normal=120, sqli=120))
+
+
+def _job(
+    home: Path, config: Stream, champion: Release | None, alert: str | None = None, stream: str = "requests"
+) -> Job:
+    run = home / "run"
+    run.mkdir(exist_ok=True)
+    return Job(
+        home=str(home),
+        stream=stream,
+        config=config.model_dump_json(),
+        run=str(run),
+        champion=champion,
+        alert=alert,
+    )
+
+
+def test_the_first_release_is_complete_and_true_to_its_manifest(home: Path, first: Release) -> None:
+    """Every file has the manifest's digest, the record the manifest's, and both graphs are there."""
+    folders.verify(home / "releases", "requests", 1)
+    manifest, digest = folders.read_manifest(home / "releases", "requests", 1)
+    assert (first.version, first.sha256, first.state, first.parent) == (1, digest, State.RELEASED, None)
+    assert manifest.variants == {"fp32": "model.fp32.onnx", "int8": "model.int8.onnx"}
+    assert {"tokenizer.json", "golden.json", "model_card.md", "training/network.safetensors"} < set(
+        manifest.files
+    )
+    assert manifest.labels == ("normal", "sqli")
+    assert manifest.metrics["accuracy"] > 0.95
+
+
+def test_a_changed_file_is_found_before_a_promotion(home: Path, first: Release, tmp_path: Path) -> None:
+    """One flipped byte in a released file is named."""
+    copy = tmp_path / "requests" / "1"
+    copy.parent.mkdir()
+    import shutil
+
+    shutil.copytree(folder_of(first.uri), copy)
+    card = copy / "model_card.md"
+    card.write_bytes(card.read_bytes() + b".")
+    with pytest.raises(Fatal, match=r"model_card\.md is not the file"):
+        folders.verify(tmp_path, "requests", 1)
+
+
+def test_the_golden_answers_come_from_the_served_graph(first: Release) -> None:
+    """Running the served graph as serving does, row by row, gives golden.json again."""
+    folder = folder_of(first.uri)
+    manifest = codec.decode((folder / "manifest.json").read_bytes(), Manifest)
+    golden = json.loads((folder / "golden.json").read_text())
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(manifest.max_tokens)
+    running = ort.InferenceSession(
+        str(folder / manifest.variants[manifest.serve]), providers=["CPUExecutionProvider"]
+    )
+    assert 8 <= len(golden["inputs"]) <= 16
+    assert set(golden["labels"]) == {"normal", "sqli"}
+    for text, label, score in zip(golden["inputs"], golden["labels"], golden["scores"], strict=True):
+        ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
+        logits = running.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+        share = np.exp(logits - logits.max())
+        share /= share.sum()
+        assert manifest.labels[int(share.argmax())] == label
+        assert share.max() == pytest.approx(score, abs=1e-4)
+
+
+def test_an_increment_learns_a_new_class_and_keeps_the_old_ones(home: Path, first: Release) -> None:
+    """With cross-site scripting added, version 2 regains what version 1 lost, at no cost to old rows."""
+    old = samples.requests(1, normal=120, sqli=120)
+    recent = samples.requests(2, after_s=1000, normal=100, sqli=60, xss=90)
+    steps: list[str] = []
+    outcome = train(_job(home, REQUESTS, first, alert="alert-1"), from_memory(recent, old), steps.append)
+    assert outcome.released, outcome.reasons
+    release = outcome.release
+    assert (release.version, release.parent, release.alert) == (2, 1, "alert-1")
+    assert outcome.metrics["champion_accuracy"] < 0.75
+    assert outcome.metrics["accuracy"] > 0.95
+    assert outcome.metrics["forgetting"] <= 0.01
+    assert outcome.metrics["parity"] <= 1e-4
+    assert outcome.seconds["export"] < 10
+    assert steps[:1] == ["open_champion"]
+    assert (
+        steps.index("training") < steps.index("export") < steps.index("evaluating") < steps.index("release")
+    )
+    manifest, _ = folders.read_manifest(home / "releases", "requests", 2)
+    assert manifest.labels == ("normal", "sqli", "xss")
+    assert release.training is not None
+    assert set(release.training.offsets) == {"events.raw:0", "events.raw:1"}
+    assert release.training.rows == len(from_memory(recent, old).training)
+
+
+def test_an_increment_without_anything_new_is_rejected(home: Path, first: Release) -> None:
+    """Where the champion is right already nothing is gained, so it stays; the number is used up."""
+    rows = samples.requests(3, after_s=2000, normal=60, sqli=60)
+    outcome = train(_job(home, REQUESTS, first, alert="alert-2"), from_memory(rows))
+    assert not outcome.released
+    assert outcome.release.state is State.REJECTED
+    assert "not significant" in outcome.reasons[0]
+    assert not (home / "releases" / "requests" / str(outcome.release.version)).exists()
+    assert folders.reserve(home, home / "releases", "requests") == outcome.release.version + 1
+
+
+def test_a_candidate_taught_wrong_labels_is_rejected(home: Path, first: Release) -> None:
+    """Swapped labels in what it learns from make it worse on old rows; the gate says so."""
+    swap = {"normal": "sqli", "sqli": "normal"}
+    wrong = [(event, swap[label]) for event, label in samples.requests(4, after_s=3000, normal=80, sqli=80)]
+    outcome = train(_job(home, REQUESTS, first), from_memory(wrong, samples.requests(5, normal=60, sqli=60)))
+    assert not outcome.released
+    assert any("forgets" in reason for reason in outcome.reasons)
+
+
+def test_unknown_modes_and_tasks_name_what_is_accepted(home: Path) -> None:
+    """LoRA and regression are refused with the accepted words."""
+    data = from_memory(samples.requests(6, normal=20, sqli=20))
+    lora = Stream.model_validate({"kind": "api", "model": {"learn": {"mode": "lora"}}})
+    with pytest.raises(Fatal, match="head, top, full"):
+        train(_job(home, lora, None), data)
+    regression = Stream.model_validate({"kind": "api", "model": {"task": "regression"}})
+    with pytest.raises(Fatal, match="'classification' or 'anomaly'"):
+        train(_job(home, regression, None), data)
+
+
+def test_the_top_layers_can_be_tuned_and_the_next_increment_continues_from_them(
+    home: Path, tmp_path: Path
+) -> None:
+    """Mode `top` releases a tuned encoder, whose weights lie in the release and open again."""
+    top = Stream.model_validate(
+        {"kind": "api", "model": {"learn": {"mode": "top", "epochs": 1}}, "gate": {"p99_ms": 500}}
+    )
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "encoders").symlink_to(home / "trainer" / "encoders")
+    release = train_first(tmp_path, "requests", top, samples.requests(7, normal=40, sqli=40))
+    manifest, _ = folders.read_manifest(tmp_path / "releases", "requests", release.version)
+    assert "training/backbone.safetensors" in manifest.files
+    assert manifest.metrics["parity"] <= 1e-4
+    from trainers.model import open_model
+
+    champion, _ = open_model(folder_of(release.uri), tmp_path, 1)
+    assert champion.encoder is not None
+    assert champion.backbone is not None
+
+
+def test_a_sensor_classifier_regains_its_accuracy_after_a_shift(tmp_path: Path) -> None:
+    """When every sensor moves, the increment is right again; the release names features and medians."""
+    stream = Stream.model_validate({"kind": "sensor", "model": {}, "gate": {"max_forgetting": 0.02}})
+    old = samples.readings(1, 400)
+    first = train_first(tmp_path, "host", stream, old)
+    recent = samples.readings(2, 400, shift=0.6, after_s=5000)
+    outcome = train(_job(tmp_path, stream, first, stream="host"), from_memory(recent, old))
+    assert outcome.released, outcome.reasons
+    assert outcome.metrics["accuracy"] > outcome.metrics["champion_accuracy"] + 0.1
+    manifest, _ = folders.read_manifest(tmp_path / "releases", "host", 2)
+    assert manifest.features == ("cpu", "fan_rpm", "memory_mb", "temperature")
+    assert set(manifest.normaliser["median"]) == set(manifest.features)
+    assert manifest.variants == {"fp32": "model.fp32.onnx"}
+
+
+def test_an_anomaly_model_learns_without_labels(tmp_path: Path) -> None:
+    """The autoencoder's score is below 1 for most normal rows and at least 1 for a row that is far out."""
+    stream = Stream.model_validate({"kind": "sensor", "model": {"task": "anomaly"}})
+    release = train_first(tmp_path, "host", stream, [(event, None) for event, _ in samples.readings(3, 300)])
+    folder = folder_of(release.uri)
+    running = ort.InferenceSession(str(folder / "model.fp32.onnx"), providers=["CPUExecutionProvider"])
+    normal = [[e.values[f] for f in sorted(e.values)] for e, _ in samples.readings(4, 200)]
+    scores = running.run(["score"], {"values": np.array(normal, dtype=np.float32)})[0]
+    assert scores.shape == (200,)
+    assert (scores < 1).mean() > 0.97
+    far = np.array([[100.0, 0.0, 90000.0, -20.0], [np.nan, np.nan, 90000.0, 50.0]], dtype=np.float32)
+    assert (running.run(["score"], {"values": far})[0] >= 1).all()

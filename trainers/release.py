@@ -1,0 +1,156 @@
+"""Writes releases: consumes a judged candidate and its graphs, produces one immutable folder and its record.
+
+The folder is complete and on disk before it has its name.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from schemas import codec
+from schemas.release import Manifest, Release, Task
+from trainers.dataset import Row, matrix
+from trainers.encoder import padded, session
+from trainers.folders import record
+from trainers.model import ANOMALY, BACKBONE, NETWORK, Model, answers, scores
+
+_GOLDEN: Final = 12
+_CLEAR: Final = 0.7
+"""The least score of a golden text: a close call may fall otherwise on another processor."""
+
+
+@contextmanager
+def building(releases: Path, model: str) -> Iterator[Path]:
+    """Give a folder beside the releases to build in; what is left of it afterwards is removed."""
+    folder = releases / model / f".building-{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "training").mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def finish(
+    folder: Path,
+    releases: Path,
+    candidate: Model,
+    rows: Sequence[Row],
+    manifest: Manifest,
+    base: Manifest | None,
+) -> Release:
+    """Complete a building folder whose graphs are written, and give it its version's name.
+
+    `manifest` comes without `files`; `base` is the champion's, for the model card.
+    """
+    if candidate.encoder is not None:
+        candidate.encoder.tokenizer.save(str(folder / "tokenizer.json"))
+    candidate.network.save(folder / NETWORK)
+    if candidate.backbone is not None:
+        shutil.copy(candidate.backbone, folder / BACKBONE)
+    golden = golden_answers(folder / manifest.variants[manifest.serve], candidate, rows)
+    (folder / "golden.json").write_bytes(msgspec.json.encode(golden))
+    (folder / "model_card.md").write_text(model_card(manifest, base), encoding="utf-8")
+    files = {
+        str(path.relative_to(folder)): _synced_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    complete = msgspec.structs.replace(manifest, files=files, golden="golden.json")
+    (folder / "manifest.json").write_bytes(msgspec.json.format(codec.encode(complete), indent=2))
+    _synced_digest(folder / "manifest.json")
+    target = releases / manifest.model / str(manifest.version)
+    folder.rename(target)
+    _sync_folder(target.parent)
+    return record(releases, manifest.model, manifest.version)
+
+
+def golden_answers(graph: Path, candidate: Model, rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Return a dozen inputs and the served graph's answers to them, one row a run.
+
+    The inputs are spread over the classes and answered clearly, so that they hold on another processor.
+    """
+    running = session(graph)
+    inputs: list[Any] = []
+    outputs = []
+    for row in rows:
+        if candidate.encoder is not None:
+            given: Any = row.text
+            out = running.run(None, padded(candidate.encoder.tokens([row.text])))[0]
+        else:
+            values = matrix([row], candidate.features)
+            given = [float(value) if np.isfinite(value) else None for value in values[0]]
+            out = running.run(None, {"values": values})[0]
+        if given not in inputs:
+            inputs.append(given)
+            outputs.append(out[0])
+        if len(inputs) >= 8 * _GOLDEN:
+            break
+    stacked = np.stack(outputs)
+    labels, sure = answers(stacked, candidate.labels), scores(stacked)
+    clear = np.abs(sure - 1.0) > 0.2 if candidate.task is Task.ANOMALY else sure >= _CLEAR
+    chosen = _spread(labels.tolist(), [n for n in range(len(inputs)) if clear[n]] or list(range(len(inputs))))
+    return {
+        "inputs": [inputs[n] for n in chosen],
+        "labels": [str(labels[n]) for n in chosen],
+        "scores": [float(sure[n]) for n in chosen],
+    }
+
+
+def _spread(labels: Sequence[str], usable: Sequence[int]) -> list[int]:
+    """Take turns among the labels until a dozen rows are chosen."""
+    by_label: dict[str, list[int]] = {}
+    for number in usable:
+        by_label.setdefault(labels[number], []).append(number)
+    turns = [group[turn] for turn in range(_GOLDEN) for group in by_label.values() if turn < len(group)]
+    return sorted(turns[:_GOLDEN])
+
+
+def model_card(manifest: Manifest, parent: Manifest | None) -> str:
+    """Return the card that people read: what the model is for, learnt from, and showed."""
+    training = manifest.training
+    figures = "\n".join(f"| {name} | {value:g} |" for name, value in sorted(manifest.metrics.items()))
+    before = (
+        f"version {parent.version}, accuracy {parent.metrics.get('accuracy', 0):.4f} then"
+        if parent
+        else "none"
+    )
+    rows = f"{training.rows} rows, {training.replayed_rows} of them replayed" if training else "unknown"
+    span = (
+        f"{training.event_from:%Y-%m-%d %H:%M:%S} to {training.event_to:%Y-%m-%d %H:%M:%S} UTC"
+        if training
+        else ""
+    )
+    answer = f"normal or {ANOMALY}" if manifest.task is Task.ANOMALY else ", ".join(manifest.labels)
+    return (
+        f"# {manifest.model}, version {manifest.version}\n\n"
+        f"Judges the events of stream `{manifest.stream}` ({manifest.task}); it answers {answer}.\n\n"
+        f"- base: {manifest.base or 'none'}; family: {manifest.family}; served as {manifest.serve}\n"
+        f"- trained on {rows}, events of {span}\n"
+        f"- continued from: {before}; asked for by alert: {manifest.alert or 'none, first training'}\n"
+        f"- training rows' sha256: {training.dataset_sha256 if training else ''}\n\n"
+        f"| measured on held-out rows | |\n|---|---|\n{figures}\n\n"
+        "Figures are of held-out rows of the same stream; they say nothing about other traffic.\n"
+    )
+
+
+def _synced_digest(path: Path) -> str:
+    """Return a file's sha256, once the file is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""What the trainer remembers across a crash: a folder per run, and the alerts that need no answer."""
+
+import contextlib
+import os
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas.drift import DriftAlert
+from trainers.job import write
+
+FINAL: Final = frozenset({"released", "rejected"})
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """`state.json` of one run; `alert` is None for a stream's first training."""
+
+    name: str
+    stream: str
+    state: str
+    started_at: datetime
+    alert: DriftAlert | None = None
+    message: str = ""
+
+
+class Runs:
+    """The run folders under `<home>/trainer/runs`, and `handled.txt` beside them."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "trainer" / "runs"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._handled_file = home / "trainer" / "handled.txt"
+        self._handled: set[str] = set()
+        with contextlib.suppress(FileNotFoundError):  # no alert was handled yet
+            self._handled = set(self._handled_file.read_text(encoding="utf-8").splitlines())
+
+    def folder(self, run: Run) -> Path:
+        """Return a run's folder."""
+        return self._folder / run.name
+
+    def begin(self, stream: str, alert: DriftAlert | None, now: datetime) -> Run:
+        """Return the run for an alert; the same one again after a restart."""
+        mark = re.sub(r"[^A-Za-z0-9._-]", "_", alert.id) if alert else f"first-{int(now.timestamp())}"
+        run = Run(name=f"{stream}-{mark}", stream=stream, state="alerted", started_at=now, alert=alert)
+        self.folder(run).mkdir(exist_ok=True)
+        self.keep(run)
+        return run
+
+    def keep(self, run: Run) -> None:
+        """Write a run's state to disk."""
+        write(self.folder(run) / "state.json", run)
+
+    def all(self, stream: str) -> list[Run]:
+        """Return a stream's runs, oldest first."""
+        found = [
+            msgspec.json.decode(path.read_bytes(), type=Run) for path in self._folder.glob("*/state.json")
+        ]
+        return sorted((run for run in found if run.stream == stream), key=lambda run: run.started_at)
+
+    def unfinished(self, stream: str) -> Run | None:
+        """Return the run that a crash interrupted, if there is one."""
+        return next((run for run in self.all(stream) if run.state not in FINAL), None)
+
+    def within_a_day(self, stream: str, now: datetime) -> int:
+        """Return how many runs a stream began in the last 24 hours."""
+        return sum(run.started_at > now - timedelta(days=1) for run in self.all(stream))
+
+    def failures(self, stream: str) -> int:
+        """Return how many of a stream's newest finished runs were rejected in a row."""
+        count = 0
+        for run in reversed([run for run in self.all(stream) if run.state in FINAL]):
+            if run.state == "released":
+                break
+            count += 1
+        return count
+
+    def handled(self, alert: str) -> bool:
+        """Tell whether an alert needs no answer any more."""
+        return alert in self._handled
+
+    def handle(self, alert: str) -> None:
+        """Remember, on disk, that an alert needs no answer any more."""
+        if alert in self._handled:
+            return
+        self._handled.add(alert)
+        with self._handled_file.open("a", encoding="utf-8") as file:
+            file.write(f"{alert}\n")
+            file.flush()
+            os.fsync(file.fileno())
