@@ -1,10 +1,8 @@
 """What the cleaning stage writes on `events.clean`: the same event, normalised, with where it came from."""
 
-from datetime import datetime
-
 import msgspec
 
-from schemas.record import Contract, Coordinates, Kind
+from schemas.record import Contract, Coordinates, Kind, Moment
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -30,7 +28,7 @@ class Clean(Contract, frozen=True, kw_only=True):
     kind: Kind
     source: str
     id: str
-    time: datetime
+    time: Moment
     raw: Coordinates
     text: str = ""
     values: dict[str, float] = {}

@@ -1,9 +1,7 @@
 """What could not be used, on `events.dead`: the original bytes and why, so that it can be sent again."""
 
-from datetime import datetime
-
 from schemas.errors import Reason
-from schemas.record import Contract, Coordinates
+from schemas.record import Contract, Coordinates, Moment
 
 
 class Dead(Contract, frozen=True, kw_only=True):
@@ -14,7 +12,7 @@ class Dead(Contract, frozen=True, kw_only=True):
     field: str = ""
     stage: str
     raw: Coordinates
-    rejected_at: datetime
+    rejected_at: Moment
     stream: str = ""
     source: str = ""
     id: str = ""

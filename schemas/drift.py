@@ -1,10 +1,9 @@
 """What the drift watch writes on `alerts.drift`: what moved, how far, how we know, and what follows."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from schemas.record import Contract
+from schemas.record import Contract, Moment
 
 
 class Signal(StrEnum):
@@ -45,14 +44,14 @@ class DriftAlert(Contract, frozen=True, kw_only=True):
     detector: str
     statistic: float
     threshold: float
-    since: datetime
-    window_from: datetime
-    window_to: datetime
+    since: Moment
+    window_from: Moment
+    window_to: Moment
     observations: int
     severity: Severity
     response: Response
     summary: str
     evidence: dict[str, Any] = {}
     runbook: str = ""
-    raised_at: datetime
+    raised_at: Moment
     recovered: bool = False

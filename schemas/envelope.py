@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.errors import Reason, Rejected
 from schemas.lift import lift, payload_types
-from schemas.raw import RawEvent
+from schemas.raw import PAYLOADS, RawEvent
 from schemas.record import Kind
 from schemas.refusal import MAX_NAME_BYTES, ExplainedEvent, explain
 
@@ -43,6 +43,7 @@ def _envelope(event_type: str, shape: type[msgspec.Struct]) -> type[msgspec.Stru
     )
 
 
+_CURRENT: Final = frozenset(PAYLOADS.values())
 _KIND_OF: Final[dict[type[msgspec.Struct], Kind]] = {}
 for _type, (_kind, _shape) in payload_types().items():
     _KIND_OF[_envelope(_type, _shape)] = _kind
@@ -81,7 +82,7 @@ def decode_document(document: bytes | None, *, max_bytes: int = DEFAULT_MAX_BYTE
         event = _DECODER.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _raised(explain(document))
-    event_id = event.id
+    event_id, data = event.id, event.data
     source = event.source
     if (
         not event_id
@@ -94,7 +95,7 @@ def decode_document(document: bytes | None, *, max_bytes: int = DEFAULT_MAX_BYTE
         id=event_id,
         source=source,
         kind=_KIND_OF[event.__class__],
-        data=lift(event.data),
+        data=data if data.__class__ in _CURRENT else lift(data),
         time=event.time,
         stream=event.stream or "",
         subject=event.subject or "",

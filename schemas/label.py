@@ -1,8 +1,6 @@
 """The truth about an event, as it arrives late and out of order on `labels`."""
 
-from datetime import datetime
-
-from schemas.record import Contract
+from schemas.record import Contract, Moment
 
 
 class Label(Contract, frozen=True, kw_only=True):
@@ -12,5 +10,5 @@ class Label(Contract, frozen=True, kw_only=True):
     source: str
     id: str
     label: str
-    labelled_at: datetime
+    labelled_at: Moment
     by: str = ""

@@ -1,8 +1,6 @@
 """What serving writes on `predictions`: one answer per clean event, naming the model that gave it."""
 
-from datetime import datetime
-
-from schemas.record import Contract, Coordinates
+from schemas.record import Contract, Coordinates, Moment
 
 
 class Prediction(Contract, frozen=True, kw_only=True):
@@ -17,7 +15,7 @@ class Prediction(Contract, frozen=True, kw_only=True):
     id: str
     event: Coordinates
     raw: Coordinates
-    event_time: datetime
+    event_time: Moment
     label: str
     score: float
     model: str
@@ -25,5 +23,5 @@ class Prediction(Contract, frozen=True, kw_only=True):
     sha256: str
     variant: str = "champion"
     cached: bool = False
-    predicted_at: datetime
+    predicted_at: Moment
     inference_ms: float = 0.0

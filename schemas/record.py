@@ -1,8 +1,9 @@
 """What every contract shares: where a record lies in Kafka, and the kinds of events there are."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -13,6 +14,10 @@ class Kind(StrEnum):
     SENSOR = "sensor"
     API = "api"
     LOG = "log"
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its zone; a naive one is refused, and UTC is written."""
 
 
 class Coordinates(msgspec.Struct, frozen=True, order=True):

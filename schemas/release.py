@@ -1,12 +1,11 @@
 """What the trainer announces on `models.releases`, and the manifest inside every release folder."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from schemas.record import Contract
+from schemas.record import Contract, Moment
 
 
 class Task(StrEnum):
@@ -32,8 +31,8 @@ class TrainingRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     rows: int
-    event_from: datetime
-    event_to: datetime
+    event_from: Moment
+    event_to: Moment
     offsets: dict[str, tuple[int, int]] = {}
     replayed_rows: int = 0
     dataset_sha256: str = ""
@@ -66,7 +65,7 @@ class Manifest(Contract, frozen=True, kw_only=True):
     alert: str | None = None
     training: TrainingRange | None = None
     golden: str = ""
-    created_at: datetime
+    created_at: Moment
     files: dict[str, str]
 
 
@@ -85,7 +84,7 @@ class Release(Contract, frozen=True, kw_only=True):
     training: TrainingRange | None = None
     reasons: tuple[str, ...] = ()
     run_id: str = ""
-    created_at: datetime
+    created_at: Moment
 
 
 class Swap(Contract, frozen=True, kw_only=True):
@@ -100,7 +99,7 @@ class Swap(Contract, frozen=True, kw_only=True):
     sha256: str
     worker: str
     first_offsets: dict[str, int]
-    swapped_at: datetime
+    swapped_at: Moment
     load_ms: float = 0.0
     outcome: str = "swapped"
     message: str = ""
@@ -116,4 +115,4 @@ class Transition(Contract, frozen=True, kw_only=True):
     alert: str | None = None
     version: int | None = None
     message: str = ""
-    at: datetime
+    at: Moment

@@ -3,9 +3,9 @@
 Every digest is right before anything is parsed, and what is used later are the very bytes that were hashed.
 """
 
-import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -153,9 +153,11 @@ def _chunks(folder: Path, name: str, limit: int) -> Iterable[bytes]:
         descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BadRelease(f"{name}: cannot be read: {error.strerror}") from error
-    with contextlib.closing(os.fdopen(descriptor, "rb")) as file:
-        if not target.is_file() or os.fstat(descriptor).st_size > limit:
-            raise BadRelease(f"{name}: no regular file, or larger than {limit} bytes")
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+        os.close(descriptor)
+        raise BadRelease(f"{name}: no regular file, or larger than {limit} bytes")
+    with os.fdopen(descriptor, "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             limit -= len(chunk)
             if limit < 0:

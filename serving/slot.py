@@ -107,8 +107,10 @@ class Slot:
         await self._taken.wait()
         try:
             served = await asyncio.to_thread(load, release, self._pool)
-        except MemoryError as error:
-            raise BadRelease("memory ran out while it was loaded") from error
+        except BadRelease:
+            raise
+        except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion
+            raise BadRelease(f"loading it failed: {type(error).__name__}: {error}") from error
         self._candidate = served
         self._taken.clear()
 

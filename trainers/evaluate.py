@@ -216,4 +216,4 @@ def _metrics(evidence: Evidence, model: Model, recent: Sequence[Row]) -> dict[st
         if len(evidence.old.candidate):
             metrics["old_accuracy"] = evidence.old.accuracy
             metrics["forgetting"] = evidence.old.champion_accuracy - evidence.old.accuracy
-    return {name: round(value, 6) for name, value in metrics.items() if np.isfinite(value)}
+    return {name: round(value, 9) for name, value in metrics.items() if np.isfinite(value)}

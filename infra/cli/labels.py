@@ -137,9 +137,13 @@ def _rows(opened: IO[bytes], file: Path) -> Iterator[tuple[int, Any]]:
     import msgspec
 
     if file.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.TextIOWrapper(opened, encoding="utf-8-sig", newline=""))
-        for row in reader:
-            yield reader.line_num, {name: cell for name, cell in row.items() if cell}
+        text = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+        try:
+            reader = csv.DictReader(text)
+            for row in reader:
+                yield reader.line_num, {name: cell for name, cell in row.items() if cell}
+        finally:
+            text.detach()  # the file is its opener's to close
         return
     for number, line in enumerate(opened, start=1):
         if line.strip():

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -72,6 +72,7 @@ async def letter_at(settings: Settings, id: str) -> Letter:
         raise Fatal(f"{id!r} is no dead letter's id; ids look like 0:42, see `headrace dead list`")
     place = TopicPartition(settings.topic(topics.DEAD), int(partition))
     consumer = AIOKafkaConsumer(
+        place.topic,
         bootstrap_servers=settings.endpoints.kafka,
         enable_auto_commit=False,
         isolation_level="read_committed",
@@ -79,15 +80,13 @@ async def letter_at(settings: Settings, id: str) -> Letter:
     )
     await consumer.start()
     try:
-        if place.partition in await _partitions(consumer, place):
-            consumer.assign([place])
+        if place in consumer.assignment():
             end = (await consumer.end_offsets([place]))[place]
             if int(offset) < end:
                 consumer.seek(place, int(offset))
-                found = await consumer.getmany(place, timeout_ms=5000, max_records=1)
-                for record in found.get(place, ()):
-                    if record.offset == int(offset):
-                        return Letter(record.partition, record.offset, codec.decode(record.value, Dead))
+                record = await _next(consumer, place, end)
+                if record is not None and record.offset == int(offset):
+                    return Letter(record.partition, record.offset, codec.decode(record.value, Dead))
     finally:
         await consumer.stop()
     raise Fatal(f"there is no dead letter {id}; see `headrace dead list`")
@@ -214,11 +213,12 @@ async def _fixed(command: str, original: bytes) -> bytes:
     return output.rstrip(b"\n")
 
 
-async def _partitions(consumer: AIOKafkaConsumer, place: TopicPartition) -> set[int]:
-    """Return a topic's partitions once the consumer knows of it."""
-    if place.topic not in await consumer.topics():
-        return set()
-    return consumer.partitions_for_topic(place.topic) or set()
+async def _next(consumer: AIOKafkaConsumer, place: TopicPartition, end: int) -> Any:
+    """Return the next record before `end`; None where only a transaction's marks are left."""
+    while await consumer.position(place) < end:
+        for record in (await consumer.getmany(place, timeout_ms=200, max_records=1)).get(place, ()):
+            return record
+    return None
 
 
 def _mark(settings: Settings, letter: Letter) -> str:

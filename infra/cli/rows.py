@@ -130,7 +130,13 @@ def _csv(file: IO[bytes], plan: Plan) -> Iterator[Row]:
     """Read rows by the names in the first line; bytes that are no UTF-8 spoil their row alone."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     delimiter = "\t" if plan.name.endswith(".tsv") else ","
-    reader = csv.DictReader(text, delimiter=delimiter, restkey="")
+    try:
+        yield from _csv_rows(csv.DictReader(text, delimiter=delimiter, restkey=""), plan)
+    finally:
+        text.detach()  # the file is its opener's to close
+
+
+def _csv_rows(reader: "csv.DictReader[str]", plan: Plan) -> Iterator[Row]:
     while True:
         try:
             cells = next(reader)

@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 _LOOK_S: Final = 0.1
 _STUCK_S: Final = 25.0
+_PACE_S: Final = 1.0
+_BEHIND_S: Final = 5.0
+_CAUGHT_UP_S: Final = 2.0
 
 
 class StuckError(HeadraceError):
@@ -48,36 +51,44 @@ class Conductor:
 
     def __post_init__(self) -> None:
         self._snapshots = Snapshots(self.ledger, self.watch)
+        self._paced: Traffic | None = None
+        self._paced_at = 0.0
 
     async def generator(self, traffic: Traffic) -> None:
         """Baseline, drift, then what the system makes of it, until the new model has answered enough."""
         lengths = self.plan.phases
         await self._serving()
+        self._paced = traffic
         playing = self._begin(traffic)
         try:
             self._enter("baseline", "shop traffic and SQL injection")
             await self._last(lengths.baseline_s, lambda: len(self.watch.answers) >= lengths.baseline_answers)
-            traffic.mix = DRIFTED
-            self.moments.drift = time.time()
-            self._enter("drift", "cross-site scripting, path traversal and command injection join")
-            await self._until(
-                lambda: self._alert() is not None, lengths.alert_deadline_s, "an alert", "drift"
-            )
-            self.moments.alert = self._alerted().raised_at.timestamp()
-            await self._until(
-                lambda: self._release() is not None, lengths.release_deadline_s, "a release", "trainer"
-            )
-            self.moments.release = self._released().created_at.timestamp()
-            await self._until(
-                lambda: self._swap() is not None, lengths.swap_deadline_s, "the swap", "serving"
-            )
-            self.moments.swap = self._swapped().swapped_at.timestamp()
+            await self._learning(traffic)
             self._enter("after", "the new model answers")
             await self._last(lengths.after_s, lambda: self._new_answers() >= lengths.after_answers)
+        except StuckError:
+            playing.cancel()
+            await self._drain(traffic)  # what was acknowledged is reckoned all the same
+            raise
         finally:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
         await self._drain(traffic)
+
+    async def _learning(self, traffic: Traffic) -> None:
+        """The loop itself: the traffic changes, and the system notices, learns and swaps."""
+        lengths = self.plan.phases
+        traffic.mix = DRIFTED
+        self.moments.drift = time.time()
+        self._enter("drift", "cross-site scripting, path traversal and command injection join")
+        await self._until(lambda: self._alert() is not None, lengths.alert_deadline_s, "an alert", "drift")
+        self.moments.alert = self._alerted().raised_at.timestamp()
+        await self._until(
+            lambda: self._release() is not None, lengths.release_deadline_s, "a release", "trainer"
+        )
+        self.moments.release = self._released().created_at.timestamp()
+        await self._until(lambda: self._swap() is not None, lengths.swap_deadline_s, "the swap", "serving")
+        self.moments.swap = self._swapped().swapped_at.timestamp()
 
     async def replay(self, feed: Feed, *, served: bool) -> None:
         """Send a recording to its end and note what follows. `served`: wait for a model first."""
@@ -135,7 +146,23 @@ class Conductor:
         self.display.say(f"── {phase}: {words}", "bold")
 
     def _look(self) -> None:
-        self.display.show(self._snapshots.take(self.phase, self.clock()))
+        snapshot = self._snapshots.take(self.phase, self.clock())
+        self.display.show(snapshot)
+        if self._paced is not None and time.monotonic() - self._paced_at > _PACE_S:
+            self._paced_at = time.monotonic()
+            self._pace(self._paced, snapshot.answers_behind)
+
+    def _pace(self, traffic: Traffic, behind: int) -> None:
+        """Slow down where answers fall seconds behind, so that a busy machine shows the loop as well."""
+        wanted = self.plan.rate
+        if behind > _BEHIND_S * wanted:
+            if traffic.rate == wanted:
+                self.display.say(
+                    f"answers are {behind} events behind: sending slower than {wanted:g}/s", "yellow"
+                )
+            traffic.rate = max(0.1 * wanted, 0.75 * traffic.rate)
+        elif behind < _CAUGHT_UP_S * wanted and traffic.rate < wanted:
+            traffic.rate = min(wanted, 1.15 * traffic.rate)
 
     async def _last(self, seconds: float, enough: Callable[[], bool]) -> None:
         """Stay in a phase for `seconds`, and on until there is enough, at the latest to its deadline."""

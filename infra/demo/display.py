@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from infra.demo.snapshot import Snapshot, megabytes, percent
+from infra.demo.snapshot import Snapshot, level_text, megabytes, percent
 
 _PLAIN_EVERY_S: Final = 5.0
 
@@ -68,7 +68,7 @@ class PlainDisplay:
             f"accuracy {percent(snapshot.accuracy)}",
         ]
         if snapshot.drift:
-            parts.append(f"drift {snapshot.drift[0]:.3g} of {snapshot.drift[1]:.3g} ({snapshot.drift[2]})")
+            parts.append(f"drift {level_text(snapshot.drift)}")
         parts += [f"{model} v{version}" for model, version in snapshot.versions.items()]
         parts.append(megabytes(snapshot.rss_bytes))
         self.say(" | ".join(parts))
@@ -155,10 +155,10 @@ def panel(snapshot: Snapshot) -> RenderableType:
 
 
 def _drift_bar(snapshot: Snapshot) -> RenderableType:
-    if snapshot.drift is None:
+    level = snapshot.drift
+    if level is None:
         return _bar("drift", None, 1.0, "not enough seen yet")
-    statistic, threshold, name = snapshot.drift
-    return _bar("drift", statistic, threshold, f"{statistic:.3g} of {threshold:.3g} ({name})", alarm=True)
+    return _bar("drift", level.nearness, 1.0, level_text(level), alarm=True)
 
 
 def _bar(name: str, value: float | None, total: float, text: str, *, alarm: bool = False) -> RenderableType:

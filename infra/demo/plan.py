@@ -15,11 +15,11 @@ class Phases:
     baseline_answers: int = 1200
     after_s: float = 20.0
     after_answers: int = 900
-    phase_deadline_s: float = 120.0
+    phase_deadline_s: float = 180.0
     serving_deadline_s: float = 90.0
-    alert_deadline_s: float = 75.0
-    release_deadline_s: float = 150.0
-    swap_deadline_s: float = 45.0
+    alert_deadline_s: float = 120.0
+    release_deadline_s: float = 240.0
+    swap_deadline_s: float = 60.0
     drain_deadline_s: float = 90.0
     history: int = 1200
     min_labels: int = 800

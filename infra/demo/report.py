@@ -112,11 +112,7 @@ def _share(counted: tuple[int, int] | None) -> str:
 
 
 def _drift(story: Story) -> str:
-    levels = [
-        (at - story.began, min(statistic / threshold, 10.0))
-        for at, statistic, threshold, _ in story.drift_levels
-        if threshold > 0
-    ]
+    levels = [(at - story.began, min(level.nearness, 10.0)) for at, level in story.drift_levels]
     alerts = [
         [
             f"{alert.raised_at.timestamp() - story.began:.1f} s",

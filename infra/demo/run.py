@@ -7,7 +7,7 @@ import asyncio
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -103,7 +103,7 @@ async def _traffic(
         opened.push_async_callback(_cancelled, conducting)
         await asyncio.wait({watching, conducting}, return_when=asyncio.FIRST_COMPLETED)
         if watching.done():
-            watching.result()  # raises: a watch ends by an error alone
+            raise StuckError(f"the demo can no longer watch: {_cause(watching.exception())}")
         try:
             conducting.result()
         except StuckError as error:
@@ -136,7 +136,15 @@ async def _kept_up(plan: Plan, display: Display, system: System) -> None:
     display.say(
         f"look around with HEADRACE_HOME={plan.home}; end it with Ctrl-C or headrace down --home {plan.home}"
     )
-    await asyncio.Event().wait()
+    with suppress(asyncio.CancelledError):  # that is how it ends, with the status that the run came to
+        await asyncio.Event().wait()
+
+
+def _cause(error: BaseException | None) -> str:
+    """Return the first cause inside the groups that tasks raise."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return repr(error)
 
 
 async def _stopped(system: System, display: Display) -> None:

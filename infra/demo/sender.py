@@ -33,7 +33,7 @@ _CONNECTIONS: Final = 8
 _BATCH_EVENTS: Final = 50
 _ATTEMPTS: Final = 6
 _LABELS_PER_REQUEST: Final = 500
-_BATCHING_SOURCES: Final = frozenset({"shop-app"})
+_BATCHING_SOURCES: Final = frozenset({"shop-ios"})
 _BINARY_SOURCES: Final = frozenset({"shop-partners"})
 _MAX_NOTED: Final = 20
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from infra.demo.ledger import Ledger
 from infra.demo.watch import Watch, nearest
+from streams.drift.levels import DriftLevel
 
 _RATE_SPAN_S: Final = 5.0
 _RECENT_ANSWERS: Final = 300
@@ -28,7 +29,7 @@ class Snapshot:
     answer_rate: float = 0.0
     accuracy: float | None = None
     labels: int = 0
-    drift: tuple[float, float, str] | None = None
+    drift: DriftLevel | None = None
     versions: dict[str, int] = field(default_factory=dict)
     trainer: dict[str, str] = field(default_factory=dict)
     rows_by_stream: dict[str, int] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class Snapshots:
             answer_rate=(answered - answered_then) / span_s,
             accuracy=self._recent_accuracy(),
             labels=ledger.labels_sent,
-            drift=nearest(watch.drift_state),
+            drift=nearest(watch.levels),
             versions={swap.model: swap.version for swap in watch.swaps if swap.outcome == "swapped"},
             trainer={step.model: _doing(step.state, step.message) for step in watch.transitions},
             rows_by_stream=dict(watch.rows_by_stream),
@@ -98,6 +99,12 @@ class Snapshots:
             if total == _RECENT_ANSWERS:
                 break
         return right / total if total else None
+
+
+def level_text(level: DriftLevel) -> str:
+    """Return a signal's level as people read it."""
+    ready = "" if level.readiness >= 1 else f", {level.readiness:.0%} of what it needs"
+    return f"{level.statistic:.3g} of {level.threshold:.3g} ({level.name}{ready})"
 
 
 def _doing(state: str, message: str) -> str:

@@ -8,6 +8,7 @@ from infra.demo.figures import Figures
 from infra.demo.lineage import Step
 from schemas.drift import DriftAlert
 from schemas.release import Swap, Transition
+from streams.drift.levels import DriftLevel
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Story:
     alerts: Sequence[DriftAlert]
     swaps: Sequence[Swap]
     transitions: Sequence[Transition]
-    drift_levels: Sequence[tuple[float, float, float, str]]
+    drift_levels: Sequence[tuple[float, DriftLevel]]
     rows_by_stream: dict[str, int]
     webhook_posts: int
     expected_rejections: int

@@ -19,7 +19,7 @@ from infra.demo.shop import attacked_request, normal_request
 from schemas.record import Identity, Kind
 
 NORMAL: Final = "norm"
-SOURCES: Final = ("shop-web-1", "shop-web-2", "shop-app", "shop-partners")
+SOURCES: Final = ("shop-web-1", "shop-web-2", "shop-ios", "shop-partners")
 
 
 @dataclass(frozen=True)

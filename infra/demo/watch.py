@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +26,7 @@ from schemas.errors import Rejected, Retryable
 from schemas.prediction import Prediction
 from schemas.record import Identity, Incoming
 from schemas.release import Release, State, Swap, Transition
+from streams.drift.levels import DriftLevel, StreamLevels, decode_levels, level_key
 
 _log = get_logger(__name__)
 
@@ -66,8 +66,8 @@ class Watch:
         self.selectable_at: dict[Identity, float] = {}
         self.rows_by_stream: dict[str, int] = {}
         self.predictions_by_stream: Counter[str] = Counter()
-        self.drift_levels: list[tuple[float, float, float, str]] = []
-        self.drift_state: dict[str, Any] = {}
+        self.drift_levels: list[tuple[float, DriftLevel]] = []
+        self.levels: StreamLevels | None = None
         self.peak_rss_bytes = 0
         self.rss_bytes = 0
         self.errors: Counter[str] = Counter()
@@ -202,7 +202,7 @@ class Watch:
         from redis.asyncio import Redis
         from redis.exceptions import RedisError
 
-        key = f"headrace:{self._settings.config.topic_prefix}drift:{self._stream}"
+        key = level_key(self._settings.config.topic_prefix, self._stream)
         async with Redis.from_url(self._settings.endpoints.redis) as cache:
             while True:
                 with suppress(RedisError):  # shown again when Redis answers again
@@ -213,14 +213,13 @@ class Watch:
 
     def _take_drift(self, found: bytes) -> None:
         try:
-            state = msgspec.json.decode(found)
-        except msgspec.DecodeError:
-            self.errors["drift state is no JSON"] += 1
+            self.levels = decode_levels(found)
+        except msgspec.MsgspecError:
+            self.errors["drift levels are no such record"] += 1
             return
-        self.drift_state = state
-        level = nearest(state)
+        level = nearest(self.levels)
         if level is not None:
-            self.drift_levels.append((time.time(), *level))
+            self.drift_levels.append((time.time(), level))
 
     async def _weigh(self) -> None:
         self.rss_bytes = await asyncio.to_thread(tree_rss_bytes)
@@ -236,31 +235,8 @@ def _unheard(_: str, __: Any) -> None:
     """Stand in where nobody wants to be told."""
 
 
-def nearest(state: Any) -> tuple[float, float, str] | None:
-    """Return statistic, threshold and name of the signal that is nearest to its threshold."""
-    best: tuple[float, float, str] | None = None
-    for name, statistic, threshold in _signals(state, ""):
-        if threshold > 0 and (best is None or statistic / threshold > best[0] / best[1]):
-            best = (statistic, threshold, name)
-    return best
-
-
-def _signals(state: Any, path: str) -> list[tuple[str, float, float]]:
-    """Return every (name, statistic, threshold) in a state, however it is nested."""
-    found: list[tuple[str, float, float]] = []
-    if isinstance(state, dict):
-        statistic, threshold = state.get("statistic"), state.get("threshold")
-        if isinstance(statistic, int | float) and isinstance(threshold, int | float):
-            name = str(state.get("signal") or state.get("detector") or path)
-            found.append((name, float(statistic), float(threshold)))
-        for key, value in state.items():
-            found += _signals(value, key)
-    elif isinstance(state, list):
-        for value in state:
-            found += _signals(value, path)
-    return found
-
-
-def seconds_of(moment: datetime) -> float:
-    """Return a contract's time as seconds since 1970."""
-    return moment.timestamp()
+def nearest(levels: StreamLevels | None) -> DriftLevel | None:
+    """Return the signal nearest to its threshold, of those that have seen enough if there are any."""
+    if levels is None or not levels.levels:
+        return None
+    return max(levels.levels, key=lambda level: (level.readiness >= 1, level.nearness))

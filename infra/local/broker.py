@@ -38,10 +38,11 @@ SETTINGS: Mapping[str, str] = {
     "background.threads": "2",
     "num.recovery.threads.per.data.dir": "2",
     "log.segment.bytes": str(256 * 1024 * 1024),
-    # A killed broker may register again only after its old session: the shorter, the sooner it is back. (A
-    # broker that stops cleanly leaves its session by controlled shutdown, which therefore stays on.)
-    "broker.session.timeout.ms": "4000",
-    "broker.heartbeat.interval.ms": "500",
+    # A killed broker may register again only after its old session (one that stops cleanly leaves it by
+    # controlled shutdown). A shorter one would bring it back sooner, but late heartbeats of a busy machine
+    # would fence a live broker.
+    "broker.session.timeout.ms": "9000",
+    "broker.heartbeat.interval.ms": "1000",
 }
 
 

@@ -14,6 +14,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
+    """Tie this process to its parent, then become the program."""
     parent = int(sys.argv[1])
     argv = sys.argv[2:]
     libc = ctypes.CDLL(None, use_errno=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 
 from infra.local.errors import AlreadyRunningError, NotRunningError
+from infra.local.process import ProcessState
 from infra.runtime.settings import Endpoints
 
 
@@ -145,3 +146,20 @@ def endpoints_of(record: dict[str, Any]) -> Endpoints:
         redis=env.get("HEADRACE_REDIS") or record["redis"],
         clickhouse=env.get("HEADRACE_CLICKHOUSE") or record["clickhouse"],
     )
+
+
+def process_record(process: ProcessState) -> dict[str, Any]:
+    """A process as the record shows it; the start time beside the pid tells it from a later process."""
+    pid_started = None
+    if process.pid is not None:
+        with suppress(psutil.NoSuchProcess):  # ended meanwhile: the next change is recorded without it
+            pid_started = started_at(process.pid)
+    return {
+        "name": process.name,
+        "pid": process.pid if pid_started is not None else None,
+        "pid_started": pid_started,
+        "started": process.started.isoformat() if process.started else None,
+        "restarts": process.restarts,
+        "state": process.state,
+        "log": str(process.log_path),
+    }

@@ -1,10 +1,8 @@
-"""Chooses loopback ports for the local services and keeps them: consumed by the stack, produced for its
-service files.
+"""Chooses loopback ports for the local services: consumes candidates, produces leased ports.
 
 Two stacks that start at the same moment must not choose the same port although neither has bound it yet, so
 a port is leased by a file lock for as long as its supervisor lives. The lock goes with the process, even
-with ``kill
--9``.
+with ``kill -9``.
 """
 
 import fcntl

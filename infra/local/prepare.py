@@ -1,8 +1,7 @@
-"""Prepares the local broker ahead of its first start: ``python -m infra.local.prepare`` fetches, verifies
-and archives.
+"""Prepares the local broker ahead of its first start: ``python -m infra.local.prepare``.
 
-A broker that starts once and stops writes down the classes it loaded (Java's class data sharing); later
-starts map that archive and take about half the processor time.
+The jars are fetched and verified; then a broker that starts once and stops writes down the classes it loaded
+(Java's class data sharing). Later starts map that archive and take about half the processor time.
 """
 
 import sys

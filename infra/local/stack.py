@@ -1,5 +1,4 @@
-"""The local stack: consumes a data folder and worker specs, produces running Kafka, Redis, ClickHouse and
-workers.
+"""The local stack: consumes a data folder and worker specs, produces running services and workers.
 
 Any of the three services is left out when the address of an existing one is given (``HEADRACE_KAFKA``,
 ``HEADRACE_REDIS``, ``HEADRACE_CLICKHOUSE``). What runs is written to ``stack.json`` in the data folder.
@@ -16,9 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import psutil
+from typing import Self
 
 from infra.local import home as homes
 from infra.local.broker import broker_spec
@@ -56,8 +53,7 @@ class StackSettings:
 
 
 class Stack:
-    """Three services and the caller's workers under one supervisor; a context manager that starts and stops
-    them.
+    """Three services and the caller's workers under one supervisor; a context manager that runs them.
 
     Args:
         home: the data folder; made when missing. Data in it survive a restart.
@@ -137,8 +133,7 @@ class Stack:
 
     def _wait(self) -> None:
         while not self._stopping.wait(1.0):
-            pass  # waking each second lets Python run the handler even where the signal went to another
-            thread
+            continue  # waking each second lets Python run a handler whose signal another thread got
 
     def __enter__(self) -> Self:
         self.start()
@@ -267,7 +262,7 @@ class Stack:
                 "state": self._state,
                 "supervisor_pid": os.getpid(),
                 "supervisor_started": homes.started_at(os.getpid()),
-                "processes": [_as_record(process) for process in supervisor.states()],
+                "processes": [homes.process_record(process) for process in supervisor.states()],
             }
             homes.write_json(self.home.record, record)
 
@@ -281,27 +276,16 @@ def endpoints(home: Path) -> Endpoints:
     return homes.endpoints_of(homes.running_record(Home(home.absolute())))
 
 
-def _as_record(process: ProcessState) -> dict[str, Any]:
-    pid_started = None
-    if process.pid is not None:
-        with suppress(psutil.NoSuchProcess):  # ended meanwhile: the next change is recorded without it
-            pid_started = homes.started_at(process.pid)
-    return {
-        "name": process.name,
-        "pid": process.pid if pid_started is not None else None,
-        "pid_started": pid_started,
-        "started": process.started.isoformat() if process.started else None,
-        "restarts": process.restarts,
-        "state": process.state,
-        "log": str(process.log_path),
-    }
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Hold services on random free ports until a signal: ``python -m infra.local.stack HOME``."""
-    stack = Stack(Path(sys.argv[1]), settings=StackSettings(usual_ports=False), progress=print)
+    stack = Stack(Path(sys.argv[1]), settings=StackSettings(usual_ports=False), progress=_say)
     with stack:
-        print(f"ready: {stack.home.record}", flush=True)
+        _say(f"ready: {stack.home.record}")
         stack.wait()
 
 

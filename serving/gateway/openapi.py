@@ -1,6 +1,6 @@
 """The gateway's description at `/openapi.json`: consumes the contracts, produces an OpenAPI document."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI
@@ -8,6 +8,12 @@ from fastapi import FastAPI
 from schemas.label import Label
 from schemas.prediction import Prediction
 from serving.gateway.bindings import BATCH, NDJSON, STRUCTURED
+
+_PROBLEM: Final = {
+    "description": "refused; the problem names reason and field",
+    "content": {"application/problem+json": {}},
+}
+_ACCEPTED_OR_NOT: Final = {"202": {"description": "accepted"}, "4XX": _PROBLEM, "503": _PROBLEM}
 
 
 def describe(app: FastAPI) -> None:
@@ -20,62 +26,57 @@ def _document(title: str, version: str) -> dict[str, Any]:
     (label, prediction), components = msgspec.json.schema_components(
         (Label, Prediction), ref_template="#/components/schemas/{name}"
     )
-    problem = {
-        "description": "refused; the problem names reason and field",
-        "content": {"application/problem+json": {}},
-    }
-    event = {"type": "object", "description": "a CloudEvents 1.0 event"}
-    identity = [
-        {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
-        for name in ("source", "id")
-    ]
     paths = {
-        "/v1/events": {
-            "post": {
-                "summary": "Publish one CloudEvent or many; 202 after Kafka acknowledged",
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        STRUCTURED: {"schema": event},
-                        BATCH: {"schema": {"type": "array", "items": event}},
-                        NDJSON: {"schema": {"type": "string"}},
-                        "application/json": {"schema": {"type": "object"}},
-                    },
-                },
-                "responses": {"202": {"description": "accepted"}, "4XX": problem, "503": problem},
-            }
-        },
-        "/v1/labels": {
-            "post": {
-                "summary": "Say what events really were, one label or a list",
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {"schema": {"anyOf": [label, {"type": "array", "items": label}]}}
-                    },
-                },
-                "responses": {"202": {"description": "accepted"}, "4XX": problem, "503": problem},
-            }
-        },
-        "/v1/predictions": {
-            "get": {
-                "summary": "The newest answer for one event",
-                "parameters": identity,
-                "responses": {
-                    "200": {
-                        "description": "the prediction",
-                        "content": {"application/json": {"schema": prediction}},
-                    },
-                    "404": problem,
-                },
-            }
-        },
+        "/v1/events": {"post": _events()},
+        "/v1/labels": {"post": _labels(label)},
+        "/v1/predictions": {"get": _predictions(prediction)},
+        "/livez": {"get": _probe("Whether the gateway runs")},
+        "/readyz": {"get": _probe("Whether Kafka, Redis and ClickHouse answer it")},
+        "/metrics": {"get": _probe("Prometheus metrics")},
     }
-    for path, summary in (
-        ("/livez", "Whether the gateway runs"),
-        ("/readyz", "Whether Kafka, Redis and ClickHouse answer it"),
-        ("/metrics", "Prometheus metrics"),
-    ):
-        paths[path] = {"get": {"summary": summary, "responses": {"200": {"description": "yes"}}}}
     info = {"title": title, "version": version}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+
+
+def _events() -> dict[str, Any]:
+    event = {"type": "object", "description": "a CloudEvents 1.0 event"}
+    bodies = {
+        STRUCTURED: event,
+        BATCH: {"type": "array", "items": event},
+        NDJSON: {"type": "string"},
+        "application/json": {"type": "object", "description": "the data; its attributes in ce-* headers"},
+    }
+    return {
+        "summary": "Publish one CloudEvent or many; 202 after Kafka acknowledged",
+        "requestBody": _body(bodies),
+        "responses": _ACCEPTED_OR_NOT,
+    }
+
+
+def _labels(label: dict[str, Any]) -> dict[str, Any]:
+    one_or_many = {"anyOf": [label, {"type": "array", "items": label}]}
+    return {
+        "summary": "Say what events really were, one label or a list",
+        "requestBody": _body({"application/json": one_or_many}),
+        "responses": _ACCEPTED_OR_NOT,
+    }
+
+
+def _predictions(prediction: dict[str, Any]) -> dict[str, Any]:
+    text = {"type": "string"}
+    found = {"description": "the prediction", "content": {"application/json": {"schema": prediction}}}
+    return {
+        "summary": "The newest answer for one event",
+        "parameters": [
+            {"name": name, "in": "query", "required": True, "schema": text} for name in ("source", "id")
+        ],
+        "responses": {"200": found, "404": _PROBLEM},
+    }
+
+
+def _probe(summary: str) -> dict[str, Any]:
+    return {"summary": summary, "responses": {"200": {"description": "yes"}}}
+
+
+def _body(schemas: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {media: {"schema": schema} for media, schema in schemas.items()}}

@@ -35,7 +35,7 @@ from streams.alerts.delivery import deliver
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
 from streams.drift.levels import StreamLevels
-from streams.drift.log import GROUP, AlertLog, written_alerts
+from streams.drift.log import GROUP, AlertLog, partitions_of, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)
@@ -150,12 +150,7 @@ class DriftWorker:
 
     async def _seek(self, consumer: AIOKafkaConsumer, saved: dict[str, int]) -> None:
         """Go to the saved positions; without any, an hour back."""
-        await consumer.topics()  # loads what partitions there are
-        partitions = [
-            TopicPartition(name, number)
-            for name in map(self._settings.topic, _INPUTS)
-            for number in sorted(consumer.partitions_for_topic(name) or ())
-        ]
+        partitions = await partitions_of(self._settings, _INPUTS)
         consumer.assign(partitions)
         since_ms = int((self._clock.now() - _LOOK_BACK).timestamp() * 1000)
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))

@@ -3,8 +3,8 @@
     PSI = Σ_bins (q − p) · ln(q / p)        p: share of the reference, q: share of the window
 
 S. Kullback's J-divergence as used in credit scoring; B. Yurdakul, "Statistical properties of population
-stability index" (Western Michigan University, 2018) shows that without drift PSI / (1/n + 1/N) follows χ² with
-bins − 1 degrees of freedom, which gives the noise bound below.
+stability index" (Western Michigan University, 2018) shows that without drift PSI / (1/n + 1/N) follows χ²
+with bins − 1 degrees of freedom, which gives the noise bound below.
 
 A feature has moved when its PSI reaches the largest of three: the configured threshold; the χ² bound at
 `alpha` shared among the features (Bonferroni), so that small windows and many features do not cry; and 1.5

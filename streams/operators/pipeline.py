@@ -72,6 +72,9 @@ class CleanPipeline:
             except Rejected as rejected:
                 self._reject(batch, record, rejected, now, name)
                 continue
+            except Exception as error:  # noqa: BLE001  # or one record would stop its partition for ever
+                self._reject(batch, record, _poison(error), now, name)
+                continue
             dedupe.add(key)
             out.append(Outgoing(clean_topic, clean.source.encode(), _encode(clean)))
         batch.accepted = len(out) - batch.rejected.total()
@@ -136,6 +139,9 @@ class CleanPipeline:
             except Rejected as rejected:
                 self._reject(batch, record, rejected, now)
                 continue
+            except Exception as error:  # noqa: BLE001  # the same
+                self._reject(batch, record, _poison(error), now)
+                continue
             decoded.append((record, event, name, fingerprint(event.source, event.id)))
         return decoded
 
@@ -175,6 +181,11 @@ class CleanPipeline:
                 size += len(part)
         if entries:
             out.append(_delta(entries, partition))
+
+
+def _poison(error: Exception) -> Rejected:
+    """Turn a failure that no rule foresaw into a rejection that names it."""
+    return Rejected(Reason.POISON, f"cleaning failed on it: {type(error).__name__}: {error}"[:600])
 
 
 def _delta(entries: list[tuple[str, float, int, bytes]], partition: int) -> Outgoing:

@@ -35,7 +35,7 @@ def parse(text: str) -> datetime:
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"{len(text)} characters are no time")
-    if text[4:5] == "-" and text[-1:] == "Z":
+    if text[4:5] == "-" and text[-1:] == "Z" and text[17:19] != "60":
         return datetime.fromisoformat(text) if text.isascii() else _other(text)
     return _other(text.strip())
 

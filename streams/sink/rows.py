@@ -29,9 +29,6 @@ TABLES: Final[dict[str, str]] = {
 
 TOPICS: Final = tuple(topic for topic in topics.TOPICS if topic.name in TABLES)
 
-_TRUSTED: Final = frozenset(
-    {topics.CLEAN.name, topics.PREDICTIONS.name}
-)  # written by Headrace's own transactions
 _LAST_DAY_MS: Final = 5_662_310_400_000  # ClickHouse's Date ends in 2149
 
 
@@ -44,11 +41,6 @@ def validate(record: Incoming, topic: Topic) -> None:
     if topic.contract is None:
         raise Rejected(Reason.UNKNOWN_KIND, f"topic {topic.name} has no contract")
     decode(record.value or b"", topic.contract)
-
-
-def needs_validation(topic: Topic) -> bool:
-    """Tell whether others may write to this topic, so that nothing in it is taken on trust."""
-    return topic.name not in _TRUSTED
 
 
 def encode_rows(records: Sequence[Incoming]) -> bytes:

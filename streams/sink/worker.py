@@ -25,7 +25,7 @@ from schemas.record import Incoming
 from schemas.topics import Topic
 from streams.operators.dead_letter import dead_letter
 from streams.sink.feed import BadRows, Feed, persistently
-from streams.sink.rows import TABLES, TOPICS, needs_validation, validate
+from streams.sink.rows import TABLES, TOPICS, validate
 
 GROUP: Final = "headrace-sink"
 ROUND_S: Final = 0.1
@@ -117,28 +117,22 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
         position = feed.position
         fresh = [r for r in records if r.offset >= position and r.value is not None]  # a tombstone is no row
         topic = self._topics[place.topic]
-        if fresh and needs_validation(topic):
-            fresh = await self._validated(fresh, topic)
-        if not fresh or await self._write(feed, fresh, topic):
+        sound = await self._validated(fresh, topic)
+        if not sound or await self._write(feed, sound):
             feed.position = max(feed.position, end)
         else:
             self._seek(place, feed.position)
 
-    async def _write(self, feed: Feed, records: Sequence[Incoming], topic: Topic) -> bool:
-        """Insert; where ClickHouse refuses a row, find it, send it to `events.dead` and insert the others."""
+    async def _write(self, feed: Feed, records: Sequence[Incoming]) -> bool:
+        """Insert; where ClickHouse refuses a row all the same, halve until it is found, and bury it alone."""
         try:
             written = await feed.write(records)
         except BadRows as error:
-            sound = await self._validated(records, topic)
-            if len(sound) < len(records):
-                return not sound or await self._write(feed, sound, topic)
             if len(records) == 1:
                 await self._bury(records[0], Rejected(Reason.POISON, f"ClickHouse refuses it: {error}"[:600]))
                 return True
             middle = len(records) // 2
-            return await self._write(feed, records[:middle], topic) and await self._write(
-                feed, records[middle:], topic
-            )
+            return await self._write(feed, records[:middle]) and await self._write(feed, records[middle:])
         self.rows += len(records) if written else 0
         return written
 

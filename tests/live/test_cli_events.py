@@ -218,7 +218,7 @@ def test_dead_list_and_show(headrace: Command):
 
 @pytest.mark.usefixtures("dead_letters")
 def test_dead_replay_happens_once(headrace: Command, settings: Settings):
-    """Original bytes, key and headers come back with the mark; a second replay sends nothing, --again does."""
+    """Original bytes, key and headers come back, marked; a second replay sends nothing, --again does."""
     headrace("dead", "replay", code=2)
     first = json.loads(headrace("dead", "replay", "--all", "--json", code=1).stdout)
     assert (first["sent"], first["too_old"]) == (["0:0", "0:1"], ["0:2"])

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
@@ -23,6 +24,9 @@ from schemas.record import Coordinates, Kind, Outgoing
 from schemas.release import Release, Swap, Task
 from schemas.topics import Topic
 from serving import consumer
+from serving.cache import Shared, keys
+from serving.follow_releases import ANSWERED
+from serving.predictor import Answer
 from tests.unit.serving.releases import lay_out, reseal, sensor, tiny_text
 from tests.unit.serving.texts import TEXTS
 from tests.waiting import aeventually
@@ -147,7 +151,7 @@ def assert_right_version(predictions: Sequence[Prediction], swaps: Sequence[Swap
     """Each prediction carries the version that the ledger says was answering at its offset."""
     ledger: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     for swap in swaps:
-        if swap.outcome == consumer.ANSWERED:
+        if swap.outcome == ANSWERED:
             for place, offset in swap.first_offsets.items():
                 ledger.setdefault((swap.model, place), []).append((offset, swap.version, swap.sha256))
     for p in predictions:
@@ -206,23 +210,38 @@ async def test_poison_and_unserved_streams_harm_no_other_event(settings: Setting
     assert codec.decode(dead[0].original, Clean) == poison
 
 
+async def test_answers_are_shared_through_redis(stack: Endpoints, unique: str) -> None:
+    """What one worker put, another one gets; rubbish in Redis counts as unknown."""
+    wanted = keys("0" * 64, ["a", "b", "c"])
+    known = {wanted[0]: Answer("benign", 0.1 + 0.2), wanted[1]: Answer("sqli", 1.0)}
+    first, second = (Shared(stack.redis, prefix=unique, patience_s=5.0) for _ in range(2))
+    first.put(known)
+    await first.close()
+    assert await second.get(wanted) == known
+    async with Redis.from_url(stack.redis) as redis:
+        await redis.set(f"{unique}headrace/answer/".encode() + wanted[1], b"rubbish")
+    assert await second.get(wanted) == {wanted[0]: known[wanted[0]]}
+    await second.close()
+
+
 async def test_a_restart_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
     """Cancelled and started again in mid-stream, the worker goes on with the champion, exactly once.
 
     The newest release is a bad one by then, so the champion is one announced before it.
     """
     await announce(settings, lay_out(tmp_path, tiny_text(1), model="requests", version=1, serve="int8"))
-    events = [request(number) for number in range(900)]
+    events = [request(number, text=f"{TEXTS[number % 144]} {number}") for number in range(4000)]
     where = await publish(settings, events)
-    for least in (1, 300, 600):
+    for least in (1, 1000, 2000):
         async with serving(settings):
-            await predicted(settings, least)
+            found = await predicted(settings, least)
+        assert least > 1 or len(found) < 4000
         if least == 1:
             corrupt = lay_out(tmp_path, tiny_text(2), model="requests", version=2)
             (tmp_path / "requests" / "2" / "tokenizer.json").write_bytes(b"{}")
             await announce(settings, corrupt)
     async with serving(settings):
-        predictions = await predicted(settings, 900)
+        predictions = await predicted(settings, 4000)
     assert_once_each(predictions, events, where)
     assert_right_version(predictions, await read(settings, topics.SWAPS, Swap))
     assert {p.version for p in predictions} == {1}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import clickhouse_connect
 import httpx
-import lz4.frame  # type: ignore[import-untyped]  # it has no type information
+import lz4.frame
 import pandas as pd
 import pyarrow as pa
 import pytest

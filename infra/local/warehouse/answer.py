@@ -1,5 +1,4 @@
-"""One query's answer over HTTP: consumes a request's body piece by piece, produces the response piece by
-piece.
+"""One query's answer over HTTP: consumes a body and produces a response, both piece by piece.
 
 The event loop only moves bytes. Decoding, the engine and encoding run in a thread of the pool, which asks
 the loop for the next piece of the body when it needs one, so that neither a large insert nor a large result

@@ -1,5 +1,4 @@
-"""ClickHouse's engine in this process: consumes one request's statement and settings, produces its result
-bytes.
+"""ClickHouse's engine in this process: consumes a statement and settings, produces its result's bytes.
 
 One folder belongs to one process. The engine's own threads do the work with Python's lock released, so
 queries of several connections really run side by side.
@@ -25,23 +24,25 @@ from infra.local.warehouse.query import Query, Summary
 
 # Formats whose text is the same whether it is written at once or in pieces: only their results may be
 # streamed (chDB writes each piece as a whole file: a second Arrow header, a second line of column names).
-_STREAMABLE = frozenset({
-    "native",
-    "tabseparated",
-    "tsv",
-    "tabseparatedraw",
-    "tsvraw",
-    "csv",
-    "tskv",
-    "jsoneachrow",
-    "jsonlines",
-    "ndjson",
-    "jsoncompacteachrow",
-    "jsonstringseachrow",
-    "rowbinary",
-    "lineasstring",
-    "rawblob",
-})
+_STREAMABLE = frozenset(
+    {
+        "native",
+        "tabseparated",
+        "tsv",
+        "tabseparatedraw",
+        "tsvraw",
+        "csv",
+        "tskv",
+        "jsoneachrow",
+        "jsonlines",
+        "ndjson",
+        "jsoncompacteachrow",
+        "jsonstringseachrow",
+        "rowbinary",
+        "lineasstring",
+        "rawblob",
+    }
+)
 _FORMAT_TAIL = re.compile(rb"\bFORMAT\s+([A-Za-z0-9]+)\s*;?\s*(?:SETTINGS\b.*)?$", re.IGNORECASE | re.DOTALL)
 # chDB's classes of statements: one that changes nothing; one that changes its connection (SET, USE, …).
 _READ_ONLY, _CONTROL = 0, 3

@@ -20,31 +20,33 @@ from infra.local.warehouse.users import User
 from infra.local.warehouse.wire import decoded
 
 # Parameters of the HTTP interface itself; every other one is a setting of the query.
-_OWN = frozenset({
-    "query",
-    "database",
-    "user",
-    "password",
-    "query_id",
-    "quota_key",
-    "role",
-    "session_id",
-    "session_timeout",
-    "session_check",
-    "close_session",
-    "default_format",
-    "compress",
-    "decompress",
-    "buffer_size",
-    "wait_end_of_query",
-    "stacktrace",
-    "client_protocol_version",
-    "enable_http_compression",
-    "send_progress_in_http_headers",
-    "http_headers_progress_interval_ms",
-    "http_zlib_compression_level",
-    "http_response_buffer_size",
-})
+_OWN = frozenset(
+    {
+        "query",
+        "database",
+        "user",
+        "password",
+        "query_id",
+        "quota_key",
+        "role",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "close_session",
+        "default_format",
+        "compress",
+        "decompress",
+        "buffer_size",
+        "wait_end_of_query",
+        "stacktrace",
+        "client_protocol_version",
+        "enable_http_compression",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "http_zlib_compression_level",
+        "http_response_buffer_size",
+    }
+)
 MAX_SQL_BYTES = 64 << 20
 _HEAD_BYTES = 64 << 10
 MAX_SESSION_TIMEOUT_S = 3600.0
@@ -64,8 +66,7 @@ class Asked:
 
 
 def credentials(asked: Asked) -> tuple[str, str]:
-    """User and password: from the X-ClickHouse headers, Basic authorization or the URL; ``default`` without
-    any.
+    """User and password: from the X-ClickHouse headers, Basic authorization or the URL, else ``default``.
 
     Raises:
         EngineError: code 516, the Authorization header cannot be read.
@@ -88,8 +89,7 @@ def credentials(asked: Asked) -> tuple[str, str]:
 
 
 def read_query(asked: Asked, user: User, body: Iterable[bytes]) -> Query:
-    """Read the query out of the URL and the body; an INSERT's data stay in the body, to be read as they are
-    needed.
+    """Read the query out of the URL and the body; an INSERT's data stay in the body until needed.
 
     Raises:
         EngineError: the request breaks a rule of the interface.

@@ -1,5 +1,4 @@
-"""Reads a statement just as far as the HTTP front must: where an INSERT's data begins, what no client may
-ask for.
+"""Reads a statement just as far as the HTTP front must: where data begin, what no client may ask for.
 
 Consumes the text of a query as it came, with an INSERT's data perhaps behind it; produces a ``Statement``.
 Everything else about a query is the engine's business, whose own parser judges it.

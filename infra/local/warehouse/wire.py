@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Protocol, cast
 
-import lz4.frame  # type: ignore[import-untyped]  # it has no type information
+import lz4.frame
 import zstandard
 
 from infra.local.warehouse.errors import CANNOT_DECOMPRESS, UNKNOWN_COMPRESSION_METHOD, refused

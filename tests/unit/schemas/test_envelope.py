@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.envelope import decode_document, decode_event, identity_of
 from schemas.errors import Reason, Rejected
-from schemas.examples import PAYLOADS
-from schemas.raw import ApiRequest, LogLine, RawEvent, SensorReading, event_type, structured
+from schemas.raw import ApiRequest, LogLine, Payload, RawEvent, SensorReading, event_type, structured
 from schemas.record import Kind
 
 GOOD = structured("42", "web-1", Kind.LOG, {"message": "started"}, time="2026-03-14T09:26:53Z", stream="logs")
@@ -26,11 +25,14 @@ def encoded(**changes: Any) -> bytes:
 @pytest.mark.parametrize("kind", Kind)
 def test_structured_events_of_every_kind_are_read(kind):
     """An event of each kind comes out with its payload in the kind's own shape."""
-    document = msgspec.json.encode(structured("1", "s", kind, PAYLOADS[kind, 2]))
-    shape = {Kind.SENSOR: SensorReading, Kind.API: ApiRequest, Kind.LOG: LogLine}[kind]
-    event = decode_event(document)
+    payloads: dict[Kind, Payload] = {
+        Kind.SENSOR: SensorReading(values={"cpu": 37.5, "fan": None}, units={"cpu": "%"}),
+        Kind.API: ApiRequest(method="GET", path="/", headers={"host": "shop"}),
+        Kind.LOG: LogLine(message="started", level="INFO"),
+    }
+    event = decode_event(msgspec.json.encode(structured("1", "s", kind, payloads[kind])))
     assert event.kind is kind
-    assert isinstance(event.data, shape)
+    assert event.data == payloads[kind]
 
 
 def test_binary_mode_equals_structured_mode():
@@ -138,10 +140,9 @@ def test_arbitrary_bytes_are_read_or_rejected(value, headers):
     """No input raises anything but Rejected."""
     try:
         event = decode_event(value, headers, max_bytes=250)
-    except Rejected as rejected:
-        assert rejected.message
-    else:
-        assert isinstance(event, RawEvent)
+    except Rejected:
+        return
+    assert isinstance(event, RawEvent)
 
 
 JSON = st.recursive(
@@ -157,8 +158,7 @@ def test_damaged_events_are_read_or_rejected(damage):
     document = msgspec.json.encode({**GOOD, **damage})
     try:
         event = decode_document(document)
-    except Rejected as rejected:
-        assert rejected.reason is not Reason.MALFORMED_JSON or "range" in rejected.message
-    else:
-        assert event.id
-        assert event.source
+    except Rejected:
+        return
+    assert event.id
+    assert event.source

@@ -1,7 +1,6 @@
 """Real releases for tests: small seeded models, exported, quantised and laid out as the trainer does."""
 
 import hashlib
-import io
 import os
 import tempfile
 import warnings
@@ -203,18 +202,19 @@ def _export(
     output: str,
     axes: dict[str, dict[int, str]],
 ) -> bytes:
-    target = io.BytesIO()
-    with warnings.catch_warnings(action="ignore"):  # the exporter that announces its successor
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
+        # The exporter used here announces its successor.
+        target = Path(folder) / "graph.onnx"
         torch.onnx.export(
             network.eval(),
             example,
-            target,
+            str(target),
             input_names=inputs,
             output_names=[output],
             dynamic_axes={**axes, output: {0: "batch"}},
             dynamo=False,
         )
-    return target.getvalue()
+        return target.read_bytes()
 
 
 def _quantised(graph: bytes) -> bytes:

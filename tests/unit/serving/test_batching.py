@@ -10,7 +10,9 @@ LENGTHS = st.lists(st.integers(1, 6), max_size=60)
 
 
 @given(LENGTHS, st.integers(1, 8), st.sampled_from(Policy))
-def test_groups_hold_each_row_once_and_never_mix_lengths(lengths: list, most: int, policy: Policy) -> None:
+def test_groups_hold_each_row_once_and_never_mix_lengths(
+    lengths: list[int], most: int, policy: Policy
+) -> None:
     """Whatever the rows, each is in one group, of its own length, within the bound."""
     made = groups(policy, lengths, most)
     assert sorted(row for rows in made for row in rows) == list(range(len(lengths)))

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -18,9 +19,10 @@ from schemas.errors import Fatal, Reason, Retryable
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind, Outgoing
 from schemas.release import Swap, Task
+from serving.batching import Policy
 from serving.cache import Cache, Local
-from serving.consumer import ANSWERED, Serving, inference_threads, judge
-from serving.follow_releases import Models, released
+from serving.consumer import Serving, inference_threads, judge
+from serving.follow_releases import ANSWERED, Models, released
 from serving.predictor import BadAnswer
 from serving.slot import Served
 from tests.unit.serving.releases import lay_out, sensor
@@ -88,10 +90,14 @@ async def serve(models: Models, handler: Serving, root: Path, version: int) -> N
     await handler.between_batches()
 
 
-def decoded(outputs: Sequence[Outgoing]) -> dict[str, list]:
+def decoded(outputs: Sequence[Outgoing]) -> dict[str, list[Any]]:
     """Sort outputs by topic."""
-    contracts = {topics.PREDICTIONS.name: Prediction, topics.SWAPS.name: Swap, topics.DEAD.name: Dead}
-    found: dict[str, list] = {name: [] for name in contracts}
+    contracts: dict[str, Any] = {
+        topics.PREDICTIONS.name: Prediction,
+        topics.SWAPS.name: Swap,
+        topics.DEAD.name: Dead,
+    }
+    found: dict[str, list[Any]] = {name: [] for name in contracts}
     for output in outputs:
         found[output.topic].append(codec.decode(output.value, contracts[output.topic]))
     return found
@@ -169,7 +175,7 @@ class Broken:
     """A predictor whose session has died."""
 
     family = "sensor"
-    policy = None
+    policy = Policy.SINGLE
     provider = "none"
 
     def predict(self, rows):

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -116,7 +117,9 @@ def test_only_folders_of_this_host_are_opened(release: Release, uri: str) -> Non
         ({"golden": "known.json"}, r"known\.json"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(release: Release, changes: dict, named: str) -> None:
+def test_a_manifest_that_contradicts_itself_is_refused(
+    release: Release, changes: dict[str, Any], named: str
+) -> None:
     """The message names the field at fault."""
     changed = seal(folder_of(release), msgspec.structs.replace(manifest_of(release), **changes))
     with pytest.raises(BadRelease, match=named):

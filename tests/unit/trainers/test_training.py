@@ -171,7 +171,7 @@ def test_the_top_layers_can_be_tuned_and_the_next_increment_continues_from_them(
     )
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "encoders").symlink_to(home / "trainer" / "encoders")
-    release = train_first(tmp_path, "requests", top, samples.requests(7, normal=40, sqli=40))
+    release = train_first(tmp_path, "requests", top, samples.requests(7, normal=20, sqli=20))
     manifest, _ = folders.read_manifest(tmp_path / "releases", "requests", release.version)
     assert "training/backbone.safetensors" in manifest.files
     assert manifest.metrics["parity"] <= 1e-4

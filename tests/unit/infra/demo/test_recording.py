@@ -11,14 +11,16 @@ from schemas.raw import ApiRequest, LogLine, SensorReading
 from schemas.record import Kind
 
 
-def _loaded(path: Path, text: str, kind: Kind | None = None, **settings: object) -> list[Recorded]:
-    path.write_text(text)
+def _loaded(path: Path, content: str, kind: Kind | None = None, **settings: object) -> list[Recorded]:
+    path.write_text(content)
     return load(ReplaySource((path,), "s", **settings), kind)  # type: ignore[arg-type]
 
 
 def test_a_table_of_payloads(tmp_path: Path) -> None:
     """A text column becomes the query of a request, and the usual label column its truth."""
-    text = '"payload","length","attack_type","label"\n"a b","3","norm","norm"\n"1\' or 1=1","8","sqli","anom"\n'
+    text = (
+        '"payload","length","attack_type","label"\n"a b","3","norm","norm"\n"1\' or 1=1","8","sqli","anom"\n'
+    )
     first, second = _loaded(tmp_path / "p.csv", text)
     assert first == Recorded(Kind.API, ApiRequest(method="GET", path="/", query="q=a+b"), "norm")
     assert second.label == "sqli"
@@ -37,7 +39,7 @@ def test_a_numeric_table_takes_the_last_column(tmp_path: Path) -> None:
 
 
 def test_columns_can_be_named_or_numbered(tmp_path: Path) -> None:
-    """`--label` and `--text` take a name or a number; a column that is not there is an error that lists them."""
+    """`--label` and `--text` take a name or a number; for a missing column the error lists them."""
     table = "x,words,kind\n1,hello there,greeting\n2,bye,farewell\n"
     (first, _) = _loaded(tmp_path / "n.csv", table, Kind.LOG, label="2", text="words")
     assert first == Recorded(Kind.LOG, LogLine(message="hello there"), "greeting")
@@ -81,8 +83,10 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 
 
 def test_a_replay_keeps_order_and_rate() -> None:
-    """Events come in the file's order at the rate; each label follows 2 to 4 seconds later; nothing is left out."""
-    recorded = [Recorded(Kind.LOG, LogLine(message=str(n)), "even" if n % 2 == 0 else "odd") for n in range(100)]
+    """Events come in order at the rate, each with its label 2 to 4 seconds later; none is left out."""
+    recorded = [
+        Recorded(Kind.LOG, LogLine(message=str(n)), "even" if n % 2 == 0 else "odd") for n in range(100)
+    ]
     replay = Replay(recorded, stream="logs", run="r", rate=50, seed=1)
     items = [item for step in range(30) for item in replay.take(step / 10)] + replay.pending()
     events = [item for item in items if isinstance(item, Event)]

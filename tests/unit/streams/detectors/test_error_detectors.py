@@ -1,7 +1,8 @@
-"""The detectors of a rising error rate: they agree with river, keep quiet on steady streams, survive a restart."""
+"""The detectors of a rising error rate: they agree with river, are quiet when nothing rises, and restart."""
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_they_agree_with_river() -> None:
     """On seeded streams with three rises, each detector fires at the same labels as river's."""
     from river import drift
 
-    pairs = [
+    pairs: list[tuple[ErrorDetector, Any]] = [
         (Adwin(0.002), drift.ADWIN(delta=0.002)),
         (HddmA(0.001), drift.binary.HDDM_A(drift_confidence=0.001)),
         (HddmW(0.001), drift.binary.HDDM_W(drift_confidence=0.001)),

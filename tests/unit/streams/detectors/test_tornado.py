@@ -1,4 +1,4 @@
-"""The ensemble on recorded streams with known drifts: sine1 and mixed, a change every 20,000 rows, 10 % noise."""
+"""The ensemble on recorded streams with known drifts: a change every 20,000 rows, 10 % noise."""
 
 import os
 from math import log

@@ -19,11 +19,15 @@ def test_a_steady_stream_raises_nothing() -> None:
 
 
 def test_a_rise_of_errors_is_one_alert_that_asks_for_teaching() -> None:
-    """New errors raise one alert, with when it began (early rather than late), what is wrong and a runbook."""
+    """New errors raise one alert, with when it began (rather early), what is wrong and a runbook."""
     traffic = Traffic(DriftWatch("requests", config(input={"enabled": False}, prediction={"enabled": False})))
     traffic.feed(3000)
     (alert,) = traffic.feed(1000, wrong=0.4)
-    assert (alert.signal, alert.response, alert.severity) == (Signal.ERROR, Response.INCREMENT, Severity.CRITICAL)
+    assert (alert.signal, alert.response, alert.severity) == (
+        Signal.ERROR,
+        Response.INCREMENT,
+        Severity.CRITICAL,
+    )
     assert at(3000) - timedelta(seconds=2) <= alert.since <= at(3000) + timedelta(seconds=0.1)
     assert alert.window_to <= at(3200)
     assert alert.statistic > alert.threshold
@@ -99,7 +103,8 @@ def test_labels_of_an_older_version_do_not_count() -> None:
     traffic.feed(500)
     late = [
         watch.labelled(
-            Label(stream="requests", source="shop", id=f"old-{n}", label="sqli", labelled_at=at(1500)), at(1500)
+            Label(stream="requests", source="shop", id=f"old-{n}", label="sqli", labelled_at=at(1500)),
+            at(1500),
         )
         for n in range(500)
     ]
@@ -134,10 +139,13 @@ def test_a_rollback_goes_back_to_the_older_version() -> None:
 
 def test_a_snapshot_changes_nothing() -> None:
     """A watch that went through a checkpoint again and again raises the same alerts, to the byte."""
-    straight, interrupted = Traffic(DriftWatch("requests", config())), Traffic(DriftWatch("requests", config()))
+    straight, interrupted = (
+        Traffic(DriftWatch("requests", config())),
+        Traffic(DriftWatch("requests", config())),
+    )
     for wrong, odd in [(0.02, 0.0)] * 8 + [(0.4, 0.3)] * 6 + [(0.02, 0.3)] * 6:
-        straight.feed(700, wrong=wrong, odd=odd)
-        interrupted.feed(700, wrong=wrong, odd=odd)
+        straight.feed(500, wrong=wrong, odd=odd)
+        interrupted.feed(500, wrong=wrong, odd=odd)
         kept = msgspec.msgpack.encode(interrupted.watch.snapshot())
         interrupted.watch = DriftWatch("requests", config())
         interrupted.watch.restore(msgspec.msgpack.decode(kept))
@@ -165,7 +173,7 @@ def test_wrong_clocks_do_not_blind_the_watch() -> None:
     traffic = Traffic(watch)
     plain = watch.clean
 
-    def skewed(clean, place, now):  # noqa: ANN202
+    def skewed(clean, place, now):
         ahead = timedelta(hours=1) if int(clean.id) % 100 == 0 else timedelta()
         return plain(msgspec.structs.replace(clean, time=clean.time + ahead), place, now)
 
@@ -175,7 +183,7 @@ def test_wrong_clocks_do_not_blind_the_watch() -> None:
 
 
 def test_levels_say_how_near() -> None:
-    """Levels name every signal, with readiness until the references are there and the standing alert after."""
+    """Levels name every signal, with readiness until the references are there, then what stands."""
     traffic = Traffic(DriftWatch("requests", config()))
     traffic.feed(500)
     early = {level.signal: level for level in traffic.watch.levels(START).levels}

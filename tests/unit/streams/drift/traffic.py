@@ -14,7 +14,20 @@ from streams.drift.watch import DriftWatch
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RATE = 100  # events per second
-_WORDS = "red blue teapot lamp jacket shoes cart order search size page item list user".split()
+_WORDS = (
+    "red",
+    "blue",
+    "teapot",
+    "lamp",
+    "jacket",
+    "shoes",
+    "cart",
+    "order",
+    "search",
+    "size",
+    "page",
+    "item",
+)
 
 
 def config(**drift: Any) -> Stream:
@@ -42,7 +55,9 @@ class Traffic:
         self.alerts: list[DriftAlert] = []
         self._random = Random(seed)
 
-    def feed(self, count: int, *, wrong: float = 0.02, odd: float = 0.0, labelled: bool = True) -> list[DriftAlert]:
+    def feed(
+        self, count: int, *, wrong: float = 0.02, odd: float = 0.0, labelled: bool = True
+    ) -> list[DriftAlert]:
         """Feed events, each with its answer and label; returns the alerts that this raised."""
         raised = []
         for _ in range(count):
@@ -56,7 +71,9 @@ class Traffic:
         self.number += 1
         text = "GET /shop?q=" + "+".join(random.choices(_WORDS, k=random.randint(1, 4)))
         if random.random() < odd:
-            text = f"GET /shop?q=<svg onload={''.join(random.choices('abcdefghij', k=8))}(`{number}`)>;--$(id)"
+            text = (
+                f"GET /shop?q=<svg onload={''.join(random.choices('abcdefghij', k=8))}(`{number}`)>;--$(id)"
+            )
         truth = random.choice(["norm", "sqli"])
         answer = ("sqli" if truth == "norm" else "norm") if random.random() < wrong else truth
         place = Coordinates("events.clean", number % 2, number // 2)

@@ -20,7 +20,7 @@ def steady(policy: str = "flag") -> tuple[Outliers, dict[str, Recent]]:
 
 
 def test_limits_are_those_of_the_paper():
-    """median ± k · 1.4826 · MAD, by hand: median 3, MAD 1."""
+    """The limits are median ± k · 1.4826 · MAD, by hand: median 3, MAD 1."""
     assert limits([1, 2, 3, 4, 100], 2.0) == pytest.approx((3 - 2 * 1.4826, 3 + 2 * 1.4826))
 
 

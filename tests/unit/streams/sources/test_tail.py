@@ -149,16 +149,17 @@ def test_any_cut_and_restart_gives_every_line_once(tmp_path_factory, lines, cuts
     content = b"".join(line + b"\n" for line in lines)
     tail, found = Tail(log), []
     start = 0
-    for cut in [*cuts, len(content)]:
-        append(log, content[start : start + cut])
-        start += cut
-        found += tail.poll(data.draw(st.integers(1, 30)))
-        if data.draw(st.booleans()):
-            tail.close()
-            tail = Tail(log, tail.mark)
-    append(log, content[start:])
-    found += [line for _ in range(3) for line in tail.poll(1000)]
-    tail.close()
+    try:
+        for cut in [*cuts, len(content)]:
+            append(log, content[start : start + cut])
+            start += cut
+            found += tail.poll(data.draw(st.integers(1, 30)))
+            if data.draw(st.booleans()):
+                tail.close()
+                tail = Tail(log, tail.mark)
+        found += [line for _ in range(3) for line in tail.poll(1000)]
+    finally:
+        tail.close()
     assert [line.raw for line in found] == lines
     assert len({(line.identity, line.offset) for line in found}) == len(lines)
 

@@ -1,5 +1,7 @@
 """Where an INSERT's data begin, and what the front refuses before the engine sees it."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,7 +90,5 @@ def test_any_data_pass_untouched(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_no_text_breaks_the_reader(text: bytes) -> None:
     """Garbage is read or refused, never a crash."""
-    try:
-        read_statement(text)
-    except EngineError as error:
-        assert error.code == 358
+    with suppress(EngineError):  # the one error that the reader may raise
+        assert read_statement(text).data_start <= len(text)

@@ -3,7 +3,7 @@
 import gzip
 import zlib
 
-import lz4.frame  # type: ignore[import-untyped]  # it has no type information
+import lz4.frame
 import pytest
 import zstandard
 from hypothesis import given

@@ -1,0 +1,137 @@
+"""Delivery of alerts: said once, posted until taken, secrets kept, hostile text harmless."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from infra.runtime.clock import ManualClock
+from schemas.drift import DriftAlert, Response, Severity, Signal
+from streams.alerts.delivery import Delivery
+from streams.alerts.message import message
+from streams.alerts.record import DeliveryRecord
+from streams.alerts.webhook import Outcome, Webhook
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def alert(id: str = "a1", summary: str = "the error rate rose") -> DriftAlert:
+    """Return an alert."""
+    return DriftAlert(
+        id=id,
+        stream="requests",
+        model="requests",
+        version=1,
+        signal=Signal.ERROR,
+        detector="ensemble",
+        statistic=0.4,
+        threshold=0.1,
+        since=NOW,
+        window_from=NOW,
+        window_to=NOW,
+        observations=100,
+        severity=Severity.CRITICAL,
+        response=Response.INCREMENT,
+        summary=summary,
+        raised_at=NOW,
+    )
+
+
+class Receiver:
+    """A webhook on a free port that answers with the given statuses, then 200."""
+
+    def __init__(self, *statuses: int) -> None:
+        self._statuses = list(statuses)
+        self.keys: list[str] = []
+        self.url = SecretStr("")
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/hook/secret-part", self._take)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = SecretStr(f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook/secret-part")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        self.keys.append(request.headers["Idempotency-Key"])
+        return web.Response(status=self._statuses.pop(0) if self._statuses else 200)
+
+
+async def test_an_alert_is_posted_once_over_restarts(tmp_path: Path) -> None:
+    """The record on disk keeps a second delivery of the same alert from telling anyone again."""
+    async with Receiver() as receiver:
+        for _ in range(2):
+            webhook = Webhook(receiver.url, 2.0)
+            delivery = Delivery(DeliveryRecord(tmp_path / "delivered"), webhook, ManualClock(NOW))
+            await delivery.deliver(alert())
+            await delivery.deliver(alert())
+            await webhook.close()
+        assert receiver.keys == ["a1"]
+
+
+async def test_a_busy_webhook_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """503 and 429 are tried again with the same key; the address is in no log line."""
+    async with Receiver(503, 429) as receiver:
+        webhook = Webhook(receiver.url, 2.0)
+        assert await webhook.post("a1", {}, give_up_after_s=30.0) is Outcome.TAKEN
+        await webhook.close()
+        assert receiver.keys == ["a1", "a1", "a1"]
+    assert "secret-part" not in caplog.text
+
+
+async def test_a_refusal_is_final() -> None:
+    """404 is not tried again."""
+    async with Receiver(404) as receiver:
+        webhook = Webhook(receiver.url, 2.0)
+        assert await webhook.post("a1", {}, give_up_after_s=30.0) is Outcome.REFUSED
+        await webhook.close()
+        assert receiver.keys == ["a1"]
+
+
+async def test_nobody_there_is_given_up_at_the_deadline(capsys: pytest.CaptureFixture[str]) -> None:
+    """A webhook that nobody serves ends in EXPIRED, and its address is in no log line."""
+    webhook = Webhook(SecretStr("http://127.0.0.1:1/secret-part"), 1.0)
+    outcome = await asyncio.wait_for(webhook.post("a1", {}, give_up_after_s=0.0), timeout=5.0)
+    await webhook.close()
+    assert outcome is Outcome.EXPIRED
+    printed = capsys.readouterr()
+    assert "secret-part" not in printed.out + printed.err
+
+
+async def test_old_alerts_are_not_posted(tmp_path: Path) -> None:
+    """An alert of yesterday is history: logged, and posted to nobody."""
+    async with Receiver() as receiver:
+        webhook = Webhook(receiver.url, 2.0)
+        clock = ManualClock(NOW + timedelta(hours=25))
+        await Delivery(DeliveryRecord(tmp_path / "delivered"), webhook, clock).deliver(alert())
+        await webhook.close()
+        assert receiver.keys == []
+
+
+def test_hostile_text_is_escaped_for_slack() -> None:
+    """What an attacker wrote into an event becomes neither a link nor a mention, and the body is JSON."""
+    body = message(alert(summary="worst: <!channel> & <http://x|y>"))
+    assert "<" not in body["text"]
+    assert "&lt;!channel&gt; &amp; " in body["text"]
+    assert body["alert"]["summary"] == "worst: <!channel> & <http://x|y>"
+    assert json.loads(json.dumps(body))["attachments"][0]["fields"]
+
+
+def test_the_record_stays_small(tmp_path: Path) -> None:
+    """Of many deliveries the newest 10,000 are kept at the next start."""
+    path = tmp_path / "delivered"
+    path.write_text("".join(f"webhook {n}\n" for n in range(10_050)))
+    record = DeliveryRecord(path)
+    assert not record.has("webhook", "49")
+    assert record.has("webhook", "10049")
+    assert len(path.read_text().splitlines()) == 10_000
