@@ -45,7 +45,7 @@ class Dedupe(Section):
 class Cleaning(Section):
     """How an event is normalised.
 
-    `missing`: what becomes of a null or absent reading. `mask`: attributes whose values are personal and are
+    `missing`: what becomes of a null or not-a-number reading. `mask`: attributes whose values are personal and are
     replaced before anything is stored. `ranges` bound a reading, `units` are the stream's own. `outliers`
     flags readings further than `outlier_sigmas` robust deviations (Hampel) from the key's recent median.
     """

@@ -156,8 +156,8 @@ def _text(
     )
     truth = _truth(data.training, head.labels)
     weights = champion.backbone if champion is not None else None
+    curve = tune(head, vectors, truth, model.learn, deadline=deadline)  # before what is below it
     if model.learn.mode == "head":
-        curve = tune(head, vectors, truth, model.learn, deadline=deadline)
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
     run = Path(job.run)

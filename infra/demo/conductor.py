@@ -16,7 +16,7 @@ from infra.demo.ledger import Ledger
 from infra.demo.moments import Moments
 from infra.demo.plan import Plan
 from infra.demo.sender import Sender
-from infra.demo.snapshot import Snapshots
+from infra.demo.snapshot import Snapshot, Snapshots
 from infra.demo.traffic import DRIFTED, Traffic
 from infra.demo.watch import Watch
 from schemas.drift import DriftAlert, Response
@@ -150,19 +150,18 @@ class Conductor:
         self.display.show(snapshot)
         if self._paced is not None and time.monotonic() - self._paced_at > _PACE_S:
             self._paced_at = time.monotonic()
-            self._pace(self._paced, snapshot.answers_behind)
+            self._pace(self._paced, snapshot)
 
-    def _pace(self, traffic: Traffic, behind: int) -> None:
+    def _pace(self, traffic: Traffic, snapshot: Snapshot) -> None:
         """Slow down where answers fall seconds behind, so that a busy machine shows the loop as well."""
         wanted = self.plan.rate
-        if behind > _BEHIND_S * wanted:
+        if snapshot.answers_behind > _BEHIND_S * wanted:
             if traffic.rate == wanted:
-                self.display.say(
-                    f"answers are {behind} events behind: sending slower than {wanted:g}/s", "yellow"
-                )
-            traffic.rate = max(0.1 * wanted, 0.75 * traffic.rate)
-        elif behind < _CAUGHT_UP_S * wanted and traffic.rate < wanted:
-            traffic.rate = min(wanted, 1.15 * traffic.rate)
+                words = f"{snapshot.answers_behind} answers behind: sending slower than {wanted:g}/s"
+                self.display.say(words, "yellow")
+            traffic.rate = max(0.1 * wanted, min(traffic.rate, 0.8 * snapshot.answer_rate))
+        elif snapshot.answers_behind < _CAUGHT_UP_S * wanted and traffic.rate < wanted:
+            traffic.rate = min(wanted, 1.1 * traffic.rate)
 
     async def _last(self, seconds: float, enough: Callable[[], bool]) -> None:
         """Stay in a phase for `seconds`, and on until there is enough, at the latest to its deadline."""

@@ -169,11 +169,12 @@ def _feed(plan: Plan, recorded: list[Recorded]) -> tuple[Feed, list[Event]]:
         traffic = Traffic(plan.seed, plan.rate, run_id)
         before = Traffic(plan.seed + _HISTORY_SEED, plan.rate, f"{run_id}-before")
         return traffic, before.history(plan.phases.history)
+    labelled = any(one.label for one in recorded)
+    if not labelled and recorded[0].kind is not Kind.SENSOR:
+        return Replay(recorded, stream=plan.stream, run=run_id, rate=plan.rate, seed=plan.seed), []
     size = plan.replay.history if plan.replay.history is not None else int(len(recorded) * _HISTORY_SHARE)
     whole = Replay(recorded, stream=plan.stream, run=f"{run_id}-before", rate=plan.rate, seed=plan.seed)
-    labelled = any(one.label for one in recorded)
-    wanted = labelled or recorded[0].kind is Kind.SENSOR  # other streams without labels have no model
-    history = [whole.event(number, number / plan.rate) for number in range(size)] if wanted else []
+    history = [whole.event(number, number / plan.rate) for number in range(size)]
     return Replay(recorded[size:], stream=plan.stream, run=run_id, rate=plan.rate, seed=plan.seed), history
 
 

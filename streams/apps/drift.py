@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.clean import Clean
@@ -35,7 +36,7 @@ from streams.alerts.delivery import deliver
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
 from streams.drift.levels import StreamLevels
-from streams.drift.log import GROUP, AlertLog, partitions_of, written_alerts
+from streams.drift.log import GROUP, AlertLog, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)

@@ -1,9 +1,8 @@
 """What the drift worker writes to Kafka: alerts with its own input positions, one transaction, one writer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from infra.runtime.kafka.follow import follow
@@ -11,7 +10,7 @@ from infra.runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.drift import DriftAlert
 from schemas.errors import Fatal, Rejected, Retryable
-from schemas.topics import ALERTS, Topic
+from schemas.topics import ALERTS
 
 GROUP = "drift"
 
@@ -67,22 +66,3 @@ async def written_alerts(settings: Settings) -> list[DriftAlert]:
         except Rejected:
             continue
     return found
-
-
-async def partitions_of(settings: Settings, topics: Sequence[Topic]) -> list[TopicPartition]:
-    """Return every partition of the topics: a consumer without a subscription does not know them by itself.
-
-    Raises:
-        Retryable: a topic is not there yet.
-    """
-    names = [settings.topic(topic) for topic in topics]
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id=GROUP)
-    await admin.start()
-    try:
-        found = {entry["topic"]: entry["partitions"] for entry in await admin.describe_topics(names)}
-    finally:
-        await admin.close()
-    missing = [name for name in names if not found.get(name)]
-    if missing:
-        raise Retryable(f"no such topic: {', '.join(missing)}")
-    return [TopicPartition(name, part["partition"]) for name in names for part in found[name]]

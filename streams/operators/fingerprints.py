@@ -17,17 +17,18 @@ Words = NDArray[np.uint64]
 
 
 def words_of(packed: bytes) -> Words:
-    """View packed fingerprints as two columns of words; all zeros, which marks a free slot, is moved."""
+    """View packed fingerprints as two columns of words; a first word of 0 marks a free slot, and reads 1."""
     words = np.frombuffer(packed, dtype="<u8").reshape(-1, 2).copy()  # (N, 2)
-    words[(words[:, 0] == 0) & (words[:, 1] == 0), 0] = 1
+    words[words[:, 0] == 0, 0] = 1
     return words
 
 
 class FingerprintSet:
-    """An insert-only set; exact, because all 128 bits are compared."""
+    """An insert-only set; both words are compared. The first word's low bits say where the search begins."""
 
     def __init__(self) -> None:
-        self._slots: Words = np.zeros((_SMALLEST, 2), dtype=np.uint64)  # (slots, 2)
+        self._first: NDArray[np.uint64] = np.zeros(_SMALLEST, dtype=np.uint64)  # (slots,)
+        self._second: NDArray[np.uint64] = np.zeros(_SMALLEST, dtype=np.uint64)  # (slots,)
         self._count = 0
 
     def __len__(self) -> int:
@@ -36,51 +37,60 @@ class FingerprintSet:
     @property
     def size_bytes(self) -> int:
         """Return the memory taken by the slots."""
-        return self._slots.nbytes
+        return self._first.nbytes + self._second.nbytes
 
     def contains(self, words: Words) -> NDArray[np.bool_]:
         """Tell which of the fingerprints (N, 2) are in the set."""
         found = np.zeros(len(words), dtype=np.bool_)
         left = np.arange(len(words))
-        at = self._home(words)
+        first, second = words[:, 0], words[:, 1]
+        at = self._home(first)
         while left.size:
-            slots, sought = self._slots[at], words[left]
-            same = (slots == sought).all(axis=1)
-            found[left[same]] = True
-            probing = ~same & slots.any(axis=1)  # a free slot ends the search
-            left, at = left[probing], (at[probing] + 1) & (len(self._slots) - 1)
+            there = self._first[at]
+            same = there == first
+            if same.any():
+                same &= self._second[at] == second
+                found[left[same]] = True
+            probing = np.flatnonzero((there != 0) & ~same)  # a free slot ends the search
+            left, first, second = left[probing], first[probing], second[probing]
+            at = (at[probing] + 1) & (len(self._first) - 1)
         return found
 
     def add(self, words: Words) -> None:
         """Add fingerprints (N, 2); those that are there already, or come twice, count once."""
-        words = np.unique(words, axis=0)
+        words = words[np.lexsort((words[:, 1], words[:, 0]))]
+        if len(words) > 1:
+            words = words[np.append(True, (words[1:] != words[:-1]).any(axis=1))]
         words = words[~self.contains(words)]
         self._reserve(self._count + len(words))
-        self._place(words)
+        self._place(words[:, 0], words[:, 1])
         self._count += len(words)
 
     def packed(self) -> bytes:
         """Return the fingerprints, 16 bytes each, in no particular order."""
-        present = self._slots[self._slots.any(axis=1)]
-        return bytes(present.astype("<u8").data)
+        used = self._first != 0
+        return bytes(np.column_stack((self._first[used], self._second[used])).astype("<u8").data)
 
-    def _home(self, words: Words) -> NDArray[np.int64]:
-        return (words[:, 0] & np.uint64(len(self._slots) - 1)).astype(np.int64)
+    def _home(self, first: NDArray[np.uint64]) -> NDArray[np.int64]:
+        return (first & np.uint64(len(self._first) - 1)).astype(np.int64)
 
     def _reserve(self, count: int) -> None:
-        size = len(self._slots)
+        size = len(self._first)
         while count > size * _MAX_LOAD:
             size *= 2
-        if size != len(self._slots):
-            present = self._slots[self._slots.any(axis=1)]
-            self._slots = np.zeros((size, 2), dtype=np.uint64)
-            self._place(present)
+        if size != len(self._first):
+            used = self._first != 0
+            first, second = self._first[used], self._second[used]
+            self._first, self._second = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.uint64)
+            self._place(first, second)
 
-    def _place(self, words: Words) -> None:
+    def _place(self, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> None:
         """Put distinct new fingerprints into free slots; of several that want one slot, one gets it."""
-        at = self._home(words)
-        while len(words):
-            free = ~self._slots[at].any(axis=1)
-            self._slots[at[free]] = words[free]
-            unplaced = ~(self._slots[at] == words).all(axis=1)
-            words, at = words[unplaced], (at[unplaced] + 1) & (len(self._slots) - 1)
+        at = self._home(first)
+        while len(first):
+            free = np.flatnonzero(self._first[at] == 0)
+            slots = at[free]
+            self._first[slots], self._second[slots] = first[free], second[free]
+            unplaced = np.flatnonzero((self._first[at] != first) | (self._second[at] != second))
+            first, second = first[unplaced], second[unplaced]
+            at = (at[unplaced] + 1) & (len(self._first) - 1)

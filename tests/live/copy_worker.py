@@ -1,6 +1,6 @@
 """A worker for fault tests: copies `events.raw` to `events.clean` by the engine that it is told to use.
 
-    python copy_worker.py ENGINE BOOTSTRAP PREFIX HOME
+python copy_worker.py ENGINE BOOTSTRAP PREFIX HOME
 """
 
 import asyncio
@@ -28,7 +28,8 @@ class Copy:
     async def process(self, partition: TopicPartition, records: Sequence[Incoming]) -> list[Outgoing]:
         """Copy."""
         return [
-            Outgoing(topics.CLEAN.name, record.key, record.value or b"", partition.partition) for record in records
+            Outgoing(topics.CLEAN.name, record.key, record.value or b"", partition.partition)
+            for record in records
         ]
 
     async def revoked(self, partition: TopicPartition) -> None:

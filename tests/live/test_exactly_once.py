@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import functools
 import signal
 import subprocess
 import sys
@@ -34,7 +35,9 @@ class Workers:
 
     def start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            process = subprocess.Popen([sys.executable, str(WORKER), *self._arguments], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [sys.executable, str(WORKER), *self._arguments], stdout=log, stderr=log
+            )
         self.running.append(process)
         return process
 
@@ -96,10 +99,12 @@ class Output:
 
 @pytest.fixture
 def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
+    """An installation of the test's own on the shared broker."""
     return settings_for(stack.kafka, f"{unique}.", tmp_path)
 
 
 @pytest.mark.parametrize("engine", ["plain", "faust"])
+@pytest.mark.timeout(300)
 async def test_kills_and_rebalances_lose_and_double_nothing(engine: str, settings: Settings) -> None:
     """Two kill -9 and a second worker joining, while events flow: every number comes out once, in order."""
     await create_topics(settings)
@@ -111,12 +116,12 @@ async def test_kills_and_rebalances_lose_and_double_nothing(engine: str, setting
             for third in range(3):
                 await _publish(settings, third * EVENTS // 3, (third + 1) * EVENTS // 3)
                 reached = third * EVENTS // 3 + EVENTS // 20
-                await aeventually(lambda least=reached: output.has(least), timeout_s=40)
+                await aeventually(functools.partial(output.has, reached), timeout_s=60)
                 if third < 2:
                     workers.end(signal.SIGKILL)
                     workers.start()
             workers.start()
-            await aeventually(lambda: output.has(EVENTS), timeout_s=60)
+            await aeventually(functools.partial(output.has, EVENTS), timeout_s=60)
             workers.end(signal.SIGTERM)
     finally:
         follower.cancel()

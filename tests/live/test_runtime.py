@@ -19,6 +19,7 @@ pytestmark = pytest.mark.live
 
 @pytest.fixture
 def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
+    """An installation of the test's own on the shared services."""
     config = load_config({}).model_copy(update={"topic_prefix": f"{unique}.", "database": unique})
     return Settings(tmp_path, config, stack)
 

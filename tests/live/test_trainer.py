@@ -28,7 +28,7 @@ from trainers import folders
 from trainers.reader import Reader
 from trainers.worker import run
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(480)]
 
 _MIGRATIONS = Path(__file__).parents[2] / "infra" / "clickhouse" / "migrations"
 _CONFIG = Headrace.model_validate(
@@ -100,7 +100,7 @@ async def _worker(settings: Settings) -> AsyncIterator[None]:
 
 
 async def _until(
-    settings: Settings, topic: topics.Topic, contract: Any, wanted: Any, limit_s: float = 120
+    settings: Settings, topic: topics.Topic, contract: Any, wanted: Any, limit_s: float = 200
 ) -> Any:
     """Follow a topic from its beginning until a record satisfies `wanted`, and return it."""
     seen = []

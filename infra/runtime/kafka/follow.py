@@ -36,7 +36,7 @@ async def follow(
     )
     await consumer.start()
     try:
-        partitions = await _partitions(settings, topics)
+        partitions = await partitions_of(settings, topics)
         consumer.assign(partitions)
         await _seek(consumer, partitions, start)
         ends = await consumer.end_offsets(partitions) if stop_at_end else {}
@@ -75,7 +75,12 @@ async def partition_values(
         await consumer.stop()
 
 
-async def _partitions(settings: Settings, topics: Sequence[Topic]) -> list[TopicPartition]:
+async def partitions_of(settings: Settings, topics: Sequence[Topic]) -> list[TopicPartition]:
+    """Return every partition of the topics: a consumer without a subscription does not know them by itself.
+
+    Raises:
+        Retryable: a topic is not there yet.
+    """
     names = [settings.topic(topic) for topic in topics]
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id="headrace-follow")
     await admin.start()

@@ -167,7 +167,7 @@ def test_the_top_layers_can_be_tuned_and_the_next_increment_continues_from_them(
 ) -> None:
     """Mode `top` releases a tuned encoder, whose weights lie in the release and open again."""
     top = Stream.model_validate(
-        {"kind": "api", "model": {"learn": {"mode": "top", "epochs": 1}}, "gate": {"p99_ms": 500}}
+        {"kind": "api", "model": {"learn": {"mode": "top", "epochs": 20}}, "gate": {"p99_ms": 500}}
     )
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "encoders").symlink_to(home / "trainer" / "encoders")
