@@ -45,9 +45,10 @@ class Dedupe(Section):
 class Cleaning(Section):
     """How an event is normalised.
 
-    `missing`: what becomes of a null or not-a-number reading. `mask`: attributes whose values are personal and are
-    replaced before anything is stored. `ranges` bound a reading, `units` are the stream's own. `outliers`
-    flags readings further than `outlier_sigmas` robust deviations (Hampel) from the key's recent median.
+    `missing`: what becomes of a reading that is null or not a number. `mask`: attributes whose values are
+    personal and are replaced before anything is stored. `ranges` bound a reading, `units` are the stream's
+    own. `outliers` is done to readings further than `outlier_sigmas` robust deviations (Hampel) from the
+    recent median of their source.
     """
 
     missing: Literal["drop", "constant", "last", "mean"] = "last"

@@ -14,6 +14,8 @@ from schemas.config import Gate
 from trainers.evaluate import Evidence, Paired
 
 _PARITY: Final = 1e-4
+_FORGETTING_DOUBT: Final = 0.2
+"""The p-value from which lost old rows are chance: of a hundred rows two may turn, three may not."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def _old(pair: Paired, gate: Gate) -> list[str]:
     if pair.champion is None or not len(pair.candidate):
         return []
     forgotten = pair.champion_accuracy - pair.accuracy
-    if forgotten > gate.max_forgetting:
+    turned = Paired(pair.champion, pair.candidate)  # is the champion the better one?
+    if forgotten > gate.max_forgetting and mcnemar(turned) < _FORGETTING_DOUBT:
         return [f"forgets {forgotten:.4f} on old rows, more than {gate.max_forgetting:g}"]
     return []

@@ -92,7 +92,7 @@ def rate_chart(series: Mapping[str, Points], marks: Sequence[Mark]) -> str:
         axes.set_ylim(bottom=0)
         axes.set_ylabel("events per second")
         axes.set_xlabel("seconds since the traffic began")
-        axes.legend(loc="lower right", ncols=3, fontsize=9)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=9)
         _mark(axes, marks, named=False)
 
     return _chart(draw, height=2.6)

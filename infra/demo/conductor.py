@@ -111,6 +111,8 @@ class Conductor:
     def told(self, name: str, record: Any) -> None:
         """Tell the display of an alert, a release, a swap or a step of the trainer, as the watch sees it."""
         match record:
+            case DriftAlert() if record.recovered:
+                self.display.say(f"recovered: {record.summary}", "green")
             case DriftAlert():
                 self.display.say(f"ALERT {record.stream} v{record.version}: {record.summary}", "bold red")
             case Release() if record.state is State.RELEASED:

@@ -237,7 +237,7 @@ def shortcomings(figures: Figures, *, must_learn: bool) -> list[str]:
         found.append("the gateway acknowledged nothing")
     if not must_learn:
         return found
-    if not figures.alerts:
+    if figures.moments.alert is None:
         found.append("no drift alert came")
     if not figures.learnt_versions:
         found.append("no new model was released")

@@ -52,7 +52,7 @@ def rows(story: Story) -> list[tuple[str, str]]:
     for name, p in figures.latency().items():
         if p:
             found.append((f"ingest → {name}", f"p50 {p.p50:.0f} ms, p95 {p.p95:.0f} ms, p99 {p.p99:.0f} ms"))
-    found += [("alert", f"{alert.stream} v{alert.version}: {alert.summary}") for alert in story.alerts]
+    found += [("recovered" if alert.recovered else "alert", alert.summary) for alert in story.alerts]
     for release in told["releases"]:
         places = ", ".join(f"{place} from {offset}" for place, offset in release["first_offsets"].items())
         found.append((f"v{release['version']}", f"{release['sha256'][:16]}… {places}"))

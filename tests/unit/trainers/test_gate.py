@@ -58,6 +58,15 @@ def test_a_candidate_that_forgets_is_rejected(points: int) -> None:
     assert "forgets" in judge(replace(GOOD, old=Paired(_answers(0.955), _answers(0.97))), Gate()).reasons[0]
 
 
+def test_two_old_rows_lost_among_a_hundred_are_chance_and_three_are_not() -> None:
+    """A small held-out set does not reject a good candidate for a row or two."""
+    lost = [np.ones(100, dtype=bool) for _ in range(2)]
+    lost[0][:2], lost[1][:3] = False, False
+    before = np.ones(100, dtype=bool)
+    assert judge(replace(GOOD, old=Paired(lost[0], before)), Gate()).released
+    assert not judge(replace(GOOD, old=Paired(lost[1], before)), Gate()).released
+
+
 def test_luck_is_no_gain() -> None:
     """One row more among many that differ is rejected as not significant."""
     lucky = Paired(_answers(0.90), _answers(0.8975, first_wrong=100))
