@@ -71,6 +71,7 @@ class Loop:
         self._shared = shared
         self._reader = reader
         self._state = "watching"
+        self._first_rows = _MIN_EVENTS if model.task is Task.ANOMALY else model.learn.min_labels
 
     @property
     def champion(self) -> Release | None:
@@ -141,6 +142,9 @@ class Loop:
         self._absorb()
         if run.alert:
             self._shared.runs.handle(run.alert.id)
+        elif self.champion is None:
+            # A first model that was rejected is tried again when there is twice as much to learn from.
+            self._first_rows = 2 * max(self._first_rows, await self._reader.count(None))
         await self._step("watching", None)
 
     def _finished_before(self, run: Run) -> Outcome | None:
@@ -150,7 +154,7 @@ class Loop:
 
     async def _collect(self, run: Run, since: datetime | None) -> None:
         """Wait until there are rows enough; give up when another model serves meanwhile."""
-        await self._step("collecting", run, f"{self._needed} rows are needed")
+        await self._step("collecting", run, f"{self._needed(since)} rows are needed")
         while not await self._enough(since):
             await asyncio.sleep(_POLL_S)
             if run.alert and not self._worth_answering(run.alert):
@@ -161,13 +165,12 @@ class Loop:
         ):
             raise Fatal(f"the budget of {self._model.learn.budget_runs_per_day} runs a day is spent")
 
-    @property
-    def _needed(self) -> int:
-        return _MIN_EVENTS if self._model.task is Task.ANOMALY else self._model.learn.min_labels
+    def _needed(self, since: datetime | None) -> int:
+        return self._first_rows if since is None else self._model.learn.min_labels
 
     async def _enough(self, since: datetime | None) -> bool:
         """Tell whether there are rows enough, and for a first classifier of at least two labels."""
-        if await self._reader.count(since) < self._needed:
+        if await self._reader.count(since) < self._needed(since):
             return False
         return (
             self._model.task is Task.ANOMALY

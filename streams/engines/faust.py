@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from infra.runtime.kafka.exactly_once import ExactlyOnce, Handler
+from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.record import Incoming
@@ -38,7 +38,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust ties the isolation level to its own transactions, which are not used here.
-        consumer._isolation_level = "read_committed"  # noqa: SLF001  # there is no public way
+        # There is no public way to these either.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        consumer._fetch_min_bytes = GATHER_BYTES  # noqa: SLF001
+        consumer._fetch_max_wait_ms = GATHER_MS  # noqa: SLF001
         return consumer
 
     async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:

@@ -1,9 +1,12 @@
 """The `sink` worker: consumes every topic that has a contract, and fills the tables of ClickHouse.
 
 Round by round: fetch what came, insert each partition's records as one insert (`feed`), all partitions at
-once, then fetch again. A round lasts at least `ROUND_S`, so that few events wait briefly and many share an
-insert; while ClickHouse is slow or away nothing is fetched. Kafka's offsets are committed for the lag to be
-seen, and never read: the tables know where to go on (infra/decisions/0004).
+once, then fetch again. An insert costs ClickHouse about the same for one row as for a thousand, and a merge
+later, so a round lasts `REST` times as long as its inserts took, within `ROUND_S` and `LONGEST_ROUND_S`: on
+an idle machine rows are there at once, on a busy one more of them share an insert. A round that fetched all
+it may is followed by the next at once. While ClickHouse is slow or away nothing is fetched. Kafka's offsets
+are committed for the lag to be seen, and never read: the tables know where to go on
+(infra/decisions/0004-exactly-once-in-clickhouse.md).
 """
 
 import asyncio
@@ -29,6 +32,8 @@ from streams.sink.rows import TABLES, TOPICS, validate
 
 GROUP: Final = "headrace-sink"
 ROUND_S: Final = 0.1
+LONGEST_ROUND_S: Final = 0.6
+REST: Final = 4.0
 MAX_ROWS: Final = 20_000
 COMMIT_EVERY_S: Final = 1.0
 
@@ -72,11 +77,14 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
                 async with self._in_hand:
                     await self._locate()
                 fetched = await self.consumer.getmany(timeout_ms=int(ROUND_S * 1000), max_records=MAX_ROWS)
+                began = loop.time()
                 async with self._in_hand, asyncio.TaskGroup() as group:
                     for place, records in fetched.items():
                         group.create_task(self._take(place, records))
                 await self._commit(loop.time())
-                await asyncio.sleep(max(0.0, started + ROUND_S - loop.time()))
+                if sum(map(len, fetched.values())) < MAX_ROWS:
+                    round_s = min(max(ROUND_S, REST * (loop.time() - began)), LONGEST_ROUND_S)
+                    await asyncio.sleep(max(0.0, started + round_s - loop.time()))
         finally:
             await self.consumer.stop()
 

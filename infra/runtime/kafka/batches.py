@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.kafka.exactly_once import ExactlyOnce, Handler
+from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
@@ -41,7 +41,8 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
             isolation_level="read_committed",
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_000,
-            fetch_max_wait_ms=100,
+            fetch_min_bytes=GATHER_BYTES,
+            fetch_max_wait_ms=GATHER_MS,
         )
         self._generation = 0
         self.progressed = False
