@@ -67,9 +67,13 @@ class Cleaning(Section):
 
 
 class Learn(Section):
-    """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost."""
+    """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost.
 
-    mode: Literal["head", "top", "lora", "full"] = "head"
+    `min_labels` labelled events are waited for before a training; an anomaly model, which learns without
+    labels, waits for so many events.
+    """
+
+    mode: Literal["head", "top", "full"] = "head"
     replay: int = Field(default=5000, ge=0)
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)
@@ -84,7 +88,7 @@ class Model(Section):
     """The model that judges a stream. `base` of a text model: `minilm`, a local path, or a hub id."""
 
     name: str = ""
-    task: Task = Task.CLASSIFICATION
+    task: Literal[Task.CLASSIFICATION, Task.ANOMALY] = Task.CLASSIFICATION
     base: str = ""
     precision: Literal["auto", "fp32", "int8"] = "auto"
     labels: tuple[str, ...] = ()

@@ -22,7 +22,6 @@ from schemas.config import Learn
 from trainers.backbone import Backbone
 from trainers.dataset import Array
 from trainers.encoder import padded
-from trainers.optimiser import AdamW
 from trainers.perceptron import Perceptron
 
 Indices = NDArray[np.int64]
@@ -72,7 +71,7 @@ def tune(
             return network.errors(standard[rows]).mean()
         return functional.cross_entropy(network.outputs(standard[rows]), target[rows], weight=weights)
 
-    optimiser = AdamW(network.parameters(), rate=learn.learning_rate)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learn.learning_rate)
     curve = Curve([], [], 0.0)
     best, best_loss, waited = copy.deepcopy(network.state_dict()), float("inf"), 0
     for _ in range(learn.epochs):
@@ -82,6 +81,7 @@ def tune(
             loss = loss_of(rows)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimiser.step()
+            optimiser.zero_grad()
             losses.append(loss.item())
         network.eval()
         with torch.no_grad():
@@ -132,10 +132,12 @@ def tune_text(
     parameters = [parameter for part in tuned for parameter in part.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimisers = [
-        AdamW(parameters, rate=_BACKBONE_RATE),
-        AdamW(head.parameters(), rate=learn.learning_rate),
-    ]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": _BACKBONE_RATE},
+            {"params": list(head.parameters()), "lr": learn.learning_rate},
+        ]
+    )
     target = torch.from_numpy(truth)
     weights = class_weights(target, len(head.labels))
     curve = Curve([], [], 0.0)
@@ -149,8 +151,8 @@ def tune_text(
             )
             loss = functional.cross_entropy(head(vectors), target[rows], weight=weights)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            for optimiser in optimisers:
-                optimiser.step()
+            optimiser.step()
+            optimiser.zero_grad()
             losses.append(loss.item())
             if time.monotonic() > deadline:
                 break

@@ -34,8 +34,6 @@ from trainers.runs import Run, Runs
 _log = get_logger(__name__)
 
 _POLL_S: Final = 1.0
-_MIN_EVENTS: Final = 200
-"""Events that an anomaly model needs, which learns without labels."""
 _FAILURES_BEFORE_RETRAIN: Final = 2
 _ATTEMPTS: Final = 2
 
@@ -71,7 +69,7 @@ class Loop:
         self._shared = shared
         self._reader = reader
         self._state = "watching"
-        self._first_rows = _MIN_EVENTS if model.task is Task.ANOMALY else model.learn.min_labels
+        self._first_rows = model.learn.min_labels
 
     @property
     def champion(self) -> Release | None:

@@ -23,7 +23,7 @@ from trainers.dataset import Array
 Kind = Literal["classifier", "autoencoder"]
 
 _MAD_TO_SIGMA: Final = 1.4826
-_INNER_98_SIGMAS: Final = 4.65
+_INNER_90_SIGMAS: Final = 3.29
 """Median absolute deviation to standard deviation, for a normal distribution."""
 
 
@@ -144,14 +144,14 @@ class Perceptron(nn.Module):
 def robust(values: Array) -> tuple[Array, Array]:
     """Return median and scale of the columns of (N, F).
 
-    The scale is 1.4826 · MAD or, where that is more, what the inner 98 % would span around one σ of a normal
+    The scale is 1.4826 · MAD or, where that is more, what the inner 90 % would span around one σ of a normal
     distribution: rates of disks and networks are quiet most of the time, and a deviation counted in their
     quiet noise says nothing. A column that hardly moves takes its standard deviation, a constant one 1.
     """
     centre = np.nan_to_num(np.nanmedian(values, axis=0))
     scale = np.nan_to_num(np.nanmedian(np.abs(values - centre), axis=0)) * _MAD_TO_SIGMA
-    low, high = np.nan_to_num(np.nanquantile(values, (0.01, 0.99), axis=0))
-    scale = np.maximum(scale, (high - low) / _INNER_98_SIGMAS)
+    low, high = np.nan_to_num(np.nanquantile(values, (0.05, 0.95), axis=0))
+    scale = np.maximum(scale, (high - low) / _INNER_90_SIGMAS)
     spread = np.nan_to_num(np.nanstd(values, axis=0))
     scale = np.where(scale > 1e-6 * (np.abs(centre) + 1.0), scale, spread)
     scale = np.where(scale > 1e-6 * (np.abs(centre) + 1.0), scale, 1.0)

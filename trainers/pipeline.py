@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -27,8 +26,6 @@ from trainers.gate import Verdict, judge
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
-
-_TEXT_MODES: Final = ("head", "top", "full")
 
 
 class Profile:
@@ -100,8 +97,6 @@ def tuned(
 ) -> tuple[Model, Curve]:
     """Return a candidate tuned on the dataset, continuing from the champion unless the job starts afresh."""
     model = job.learner
-    if model.task is Task.REGRESSION:
-        raise Fatal("task = 'regression' is not trained yet; use 'classification' or 'anomaly'")
     base = None if job.fresh else champion
     if any(row.text for row in data.recent) and model.task is Task.CLASSIFICATION:
         return _text(job, data, champion, base, deadline, profile)
@@ -136,10 +131,6 @@ def _text(
     job: Job, data: Dataset, champion: Model | None, base: Model | None, deadline: float, profile: Profile
 ) -> tuple[Model, Curve]:
     model, home = job.learner, Path(job.home)
-    if model.learn.mode not in _TEXT_MODES:
-        raise Fatal(
-            f"learn.mode = {model.learn.mode!r} is not trained yet; use one of {', '.join(_TEXT_MODES)}"
-        )
     torch.manual_seed(model.learn.seed)
     encoder = champion.encoder if champion is not None and champion.encoder is not None else None
     if encoder is None:

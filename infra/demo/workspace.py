@@ -85,7 +85,7 @@ kind = "sensor"
 
 [streams.host.model]
 task = "anomaly"
-learn = { min_labels = 60 }
+learn = { min_labels = 90, epochs = 100 }
 """
 
 _LOGS: Final = """[streams.logs]

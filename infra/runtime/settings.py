@@ -32,6 +32,7 @@ task = "classification"
 kind = "sensor"
 [streams.host.model]
 task = "anomaly"
+learn = { epochs = 100 }
 
 [streams.logs]
 kind = "log"

@@ -12,7 +12,7 @@ from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
-from schemas.release import Swap, Task
+from schemas.release import Swap
 from streams.drift.error import ErrorWatch
 from streams.drift.inputs import InputWatch, PredictionWatch
 from streams.drift.join import Judged, LabelJoin
@@ -37,7 +37,7 @@ class DriftWatch:
         self._drift = config.drift
         self._adopted_at = float("-inf")
         self._now = float("-inf")  # event time
-        self._judges = model is not None and model.task is not Task.REGRESSION
+        self._judges = model is not None
         self._input = InputWatch(config.kind, config.drift.input, config.drift.hysteresis)
         self._prediction = PredictionWatch(config.drift.prediction, config.drift.hysteresis)
         self._error = ErrorWatch(config.drift.error)

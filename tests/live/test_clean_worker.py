@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -81,7 +81,7 @@ async def test_a_killed_worker_loses_and_doubles_nothing_and_remembers(
     await create_topics(settings)
     log = tmp_path / "worker.log"
 
-    def cleaned(least: int) -> Callable[[], object]:
+    def cleaned(least: int) -> Callable[[], Awaitable[bool]]:
         async def reached() -> bool:
             return len(await _clean(settings)) >= least
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from infra.local.ports import LOOPBACK, lease_port
 from infra.local.process import ProcessSpec, Supervisor
 from infra.local.warehouse.spec import warehouse_spec
+from tests.native_blocks import BLOCK_INFO, read_native
 from tests.waiting import eventually
 
 NOW = datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
@@ -248,6 +250,70 @@ def test_an_error_in_the_middle_of_a_result_breaks_it_off(http: httpx.Client) ->
     with pytest.raises(httpx.RemoteProtocolError):
         http.post("/", content="SELECT throwIf(number = 20000000) FROM numbers(30000000)")
     assert http.post("/", content="SELECT 1").text == "1\n"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_native_is_framed_as_grafanas_client_reads_it(http: httpx.Client, encoding: str) -> None:
+    """The greeting, rows of several blocks, an empty result and errors, as clickhouse-go asks for them."""
+
+    def ask(sql: str) -> httpx.Response:
+        asked = {"database": "default", "default_format": "Native", "client_protocol_version": "54460"}
+        return http.post(
+            "/", params=asked, content=sql, headers={"Accept-Encoding": encoding}, auth=("analyst", "")
+        )
+
+    hello = ask("SELECT displayName(), version(), revision(), timezone()")
+    assert hello.headers["X-ClickHouse-Format"] == "Native"
+    assert hello.headers.get("Content-Encoding", "identity") == encoding
+    greeting = read_native(hello.content, 54460)
+    assert greeting["revision()"][0] > 54460
+    assert greeting["timezone()"] == ["UTC"]
+    assert ask("SELECT 1").content == BLOCK_INFO + b"\x01\x01\x011\x05UInt8\x00\x01"
+    rows = ask(
+        "SELECT number AS n, toString(n) AS s, map('a', n) AS m, [n, 1] AS a, tuple(n, 'x') AS t, "
+        "toLowCardinality(s) AS l, if(n % 2, NULL, 1.5) AS f, toDateTime64(n, 3) AS d FROM numbers(100000)"
+    )
+    columns = read_native(rows.content, 54460)
+    assert list(columns["n"]) == list(range(100_000))
+    assert list(columns["s"]) == list(columns["l"]) == [str(n) for n in range(100_000)]
+    assert [columns[name][-1] for name in "matf"] == [{"a": 99_999}, [99_999, 1], (99_999, "x"), None]
+    assert read_native(ask("SELECT 1 WHERE 0").content, 54460) == {}
+    for sql, code in (
+        ("SELECT nothing FROM nowhere", "60"),
+        ("CREATE TABLE x (a UInt8) ENGINE = Memory", "164"),
+        ("SELECT '{}'::JSON", "48"),
+    ):
+        refused = ask(sql)
+        assert refused.headers["X-ClickHouse-Exception-Code"] == code
+        assert "Content-Encoding" not in refused.headers
+        assert refused.text.startswith(f"Code: {code}. DB::Exception: ")
+
+
+def test_the_ordinary_client_reads_framed_blocks(client: Client) -> None:
+    """clickhouse-connect finds that the server frames blocks, and reads every type so."""
+    assert client.protocol_version == 54405
+    asked = client.query("SELECT '{\"a\": 1}'::JSON, 1::Dynamic, toLowCardinality('x') FROM numbers(2)")
+    assert asked.result_rows == [({"a": 1}, 1, "x")] * 2
+
+
+def test_an_error_behind_rows_can_be_told_from_them(http: httpx.Client, client: Client) -> None:
+    """It stands between marks with the response's own tag, and clients raise it as what it is."""
+    sql = "SELECT number, throwIf(number = 3000000) FROM numbers(4000000)"
+    received = b""
+    with http.stream(
+        "POST", "/", content=f"{sql} FORMAT RowBinary", headers={"Accept-Encoding": ""}
+    ) as answer:
+        tag = answer.headers["X-ClickHouse-Exception-Tag"].encode()
+        with suppress(httpx.RemoteProtocolError):  # the body breaks off
+            for part in answer.iter_raw():
+                received = received[-4096:] + part
+    head, _, told = received.partition(b"\r\n__exception__\r\n" + tag + b"\r\n")
+    assert head
+    assert told.startswith(b"Code: 395. DB::Exception: ")
+    assert told.endswith(b" " + tag + b"\r\n__exception__\r\n")
+    result = client.query(sql)
+    with pytest.raises(ClickHouseError, match="395"):
+        len(result.result_rows)  # read as they are asked for
 
 
 def test_get_only_reads(http: httpx.Client, table: str) -> None:

@@ -7,6 +7,7 @@ lies in memory whole.
 
 import asyncio
 import json
+import secrets
 from collections.abc import Generator, Iterator
 from concurrent.futures import Executor
 
@@ -77,11 +78,15 @@ class Answer:
         query = read_query(self._asked, self._user, self._body(first))
         self._describe(query)
         self._results = self._engine.run(query, self._summary)
-        if self._asked.flag("enable_http_compression"):
+        found = None
+        if self._asked.flag("enable_http_compression", default="1"):  # as the engine's own setting
             found = encoder_for(self._asked.headers.get("accept-encoding", ""))
-            if found is not None:
-                self._headers["Content-Encoding"], self._encoder = found
-        return self._next()
+        if found is None:
+            return self._next()
+        encoding, self._encoder = found
+        data, ended = self._next()
+        self._headers["Content-Encoding"] = encoding  # not before, for the text of an error is not encoded
+        return data, ended
 
     def _next(self) -> tuple[bytes, bool]:
         """The next few megabytes of the result as they are sent, and whether it has ended with them."""
@@ -99,7 +104,8 @@ class Answer:
         return data if self._encoder is None else self._encoder.compress(data)
 
     async def _stream(self, data: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers=self._headers)
+        tag = secrets.token_hex(8)
+        response = web.StreamResponse(headers={**self._headers, "X-ClickHouse-Exception-Tag": tag})
         ended = False
         try:
             await response.prepare(self._request)
@@ -113,7 +119,7 @@ class Answer:
         except EngineError as error:
             # The status is out already: say it in the body, then break off, so that no client takes this for
             # whole.
-            text = self._encoded(b"\n" + self._engine.wording(error))
+            text = self._encoded(_told_late(self._engine.wording(error), tag.encode()))
             await response.write(text + self._encoder.flush() if self._encoder is not None else text)
             if self._request.transport is not None:
                 self._request.transport.close()
@@ -161,6 +167,12 @@ def _content_type(name: str) -> str:
     if lower.startswith("json"):
         return "application/json; charset=UTF-8"
     return "text/plain; charset=UTF-8"
+
+
+def _told_late(wording: bytes, tag: bytes) -> bytes:
+    """An error behind a part of the result, between marks by which clients tell it from data."""
+    head = b"\r\n__exception__\r\n" + tag + b"\r\n"
+    return head + wording + b"%d %s\r\n__exception__\r\n" % (len(wording), tag)
 
 
 def summary_header(summary: Summary) -> str:

@@ -20,6 +20,7 @@ from infra.local.warehouse.errors import (
     from_engine,
     refused,
 )
+from infra.local.warehouse.native import framed
 from infra.local.warehouse.query import Query, Summary
 
 # Formats whose text is the same whether it is written at once or in pieces: only their results may be
@@ -74,11 +75,14 @@ class Engine:
             EngineError: as ClickHouse words it; after the first piece it means that the result is cut off.
         """
         begun = time.monotonic_ns()
+        native = format_of(query.statement.sql, query.format).lower() == "native"
+        revision = query.protocol_version if native else 0
         with self._pool.connection(query) as connection:
             for result in self._results(connection, query):
                 summary.add(result)
                 summary.elapsed_ns = time.monotonic_ns() - begun
-                yield result.bytes()
+                data = result.bytes()
+                yield framed(data, result.rows_read(), revision) if revision else data
 
     def wording(self, error: EngineError) -> bytes:
         """An error's text as ClickHouse ends it, with its version."""

@@ -9,7 +9,12 @@ from infra.local.warehouse.statement import Statement
 
 @dataclass
 class Query:
-    """One request for the engine. ``pieces`` are an INSERT's data in order, for INSERTs alone."""
+    """One request for the engine.
+
+    Attributes:
+        protocol_version: the revision that Native results are framed for; 0 is the format of files.
+        pieces: an INSERT's data in order, for INSERTs alone.
+    """
 
     statement: Statement
     format: str = "TabSeparated"
@@ -20,6 +25,7 @@ class Query:
     session_id: str = ""
     session_timeout_s: float = 60.0
     session_check: bool = False
+    protocol_version: int = 0
     pieces: Iterable[bytes] = ()
 
 

@@ -60,9 +60,9 @@ class Asked:
     params: Mapping[str, str]
     headers: Mapping[str, str]
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, default: str = "0") -> bool:
         """Whether a parameter is switched on."""
-        return self.params.get(name, "0").lower() in ("1", "true")
+        return self.params.get(name, default).lower() in ("1", "true")
 
 
 def credentials(asked: Asked) -> tuple[str, str]:
@@ -121,6 +121,7 @@ def read_query(asked: Asked, user: User, body: Iterable[bytes]) -> Query:
         session_id=asked.params.get("session_id", ""),
         session_timeout_s=_session_timeout_s(asked.params.get("session_timeout", "60")),
         session_check=asked.flag("session_check"),
+        protocol_version=_protocol_version(asked.params.get("client_protocol_version") or "0"),
         pieces=rest,
     )
 
@@ -174,6 +175,12 @@ def _take_settings(statement: Statement) -> tuple[Statement, dict[str, str]]:
     if "readonly" in settings:
         raise refused(READONLY, "READONLY", "Cannot modify 'readonly' setting in readonly mode.")
     return Statement(statement.verb, sql, statement.insert_format, 0, statement.outside), settings
+
+
+def _protocol_version(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise refused(BAD_ARGUMENTS, "BAD_ARGUMENTS", f"Invalid client_protocol_version: '{text}'")
+    return int(text)
 
 
 def _session_timeout_s(text: str) -> float:

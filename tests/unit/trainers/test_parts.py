@@ -18,20 +18,9 @@ from trainers.embeddings import EmbeddingCache
 from trainers.export import parity, sensor_graph, write
 from trainers.finetune import class_weights
 from trainers.model import folder_of
-from trainers.optimiser import AdamW
 from trainers.perceptron import Perceptron, robust, sensor_autoencoder, text_head
 from trainers.reader import fair_quota
 from trainers.runs import Runs
-
-
-def test_our_adamw_is_torchs() -> None:
-    """Thirty steps down a bowl end where `torch.optim.AdamW(lr=0.1)` ended (torch 2.15)."""
-    weights = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-    optimiser = AdamW([weights], rate=0.1)
-    for _ in range(30):
-        (weights.square() * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
-        optimiser.step()
-    assert weights.tolist() == pytest.approx([-0.030365, 0.211423, 0.385008], abs=1e-5)
 
 
 def test_the_cache_survives_a_restart_and_drops_the_oldest(tmp_path: Path) -> None:
