@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -112,7 +113,8 @@ class DriftWorker:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            fetch_max_wait_ms=100,
+            fetch_min_bytes=GATHER_BYTES,
+            fetch_max_wait_ms=GATHER_MS,
         )
         board = asyncio.create_task(publish_levels(self._settings, self.levels))
         try:

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from infra.clickhouse.migrate import migrate
 from infra.runtime.clock import SystemClock
 from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -62,7 +63,8 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
             session_timeout_ms=10_000,
             heartbeat_interval_ms=1_000,
             max_poll_interval_ms=300_000,
-            fetch_max_wait_ms=50,
+            fetch_min_bytes=GATHER_BYTES,
+            fetch_max_wait_ms=GATHER_MS,
             max_partition_fetch_bytes=8 * 1024 * 1024,
         )
 

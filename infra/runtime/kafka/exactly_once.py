@@ -19,7 +19,7 @@ from infra.runtime.settings import Settings
 from schemas.record import Incoming, Outgoing
 
 GATHER_BYTES: Final = 64 * 1024
-GATHER_MS: Final = 50
+GATHER_MS: Final = 100
 """A broker gathers records for so long, or so many, before it answers a fetch. A transaction costs the same
 for one event as for thousands: at low rates this shares it, at high rates it is never waited for."""
 

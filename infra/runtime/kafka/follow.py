@@ -32,7 +32,7 @@ async def follow(
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=500,
     )
     await consumer.start()
     try:
