@@ -36,6 +36,7 @@ def up(
     from infra.local.errors import AlreadyRunningError, NotRunningError
     from infra.local.home import Home, running_record
     from infra.local.supervise import hold
+    from infra.local.workers import gateway_url
 
     place = Home(home.absolute())
     try:
@@ -53,6 +54,8 @@ def up(
         return
     for name in ("kafka", "redis", "clickhouse"):
         typer.echo(f"{name:<11}{record[name]}")
+    if workers:
+        typer.echo(f"{'gateway':<11}{gateway_url(place.root)}")
     typer.echo(
         "next: headrace status · headrace tail events.clean · headrace query 'SELECT 1' · headrace down"
     )
@@ -91,18 +94,22 @@ def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Show what runs, where it answers and what it takes; exits with 1 when something is down."""
     from infra.local.home import Home, running_record
+    from infra.local.workers import gateway_url
 
     place = Home(home.absolute())
     record = _guarded(lambda: running_record(place), as_json)
     processes = [_seen(process) for process in record["processes"]]
     healthy = record["state"] == "ready" and all(process["state"] == "running" for process in processes)
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
+    shown["gateway"] = gateway_url(place.root)
     if as_json:
         typer.echo(json.dumps({**shown, "healthy": healthy, "processes": processes}, indent=2))
     else:
         _print_table(processes)
         for name in ("kafka", "redis", "clickhouse"):
             typer.echo(f"{name:<11}{record[name]}")
+        if gateway := gateway_url(place.root):
+            typer.echo(f"{'gateway':<11}{gateway}")
     if not healthy:
         down_names = [process["name"] for process in processes if process["state"] != "running"]
         typer.echo(

@@ -1,7 +1,11 @@
 """Which workers run beside the local services, in the order of an event's way."""
 
+import functools
+import json
+import socket
 import sys
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +32,29 @@ def worker_specs(
             argv=[sys.executable, "-m", "infra.cli", "worker", worker.value],
             env=environment,
             log_path=home / "log" / f"{worker.value}.log",
+            ready=_READY.get(worker) and functools.partial(_READY[worker], home),
         )
         for worker in workers
     ]
+
+
+def gateway_url(home: Path) -> str:
+    """Return where the gateway of a data folder listens, or nothing while it does not."""
+    try:
+        url: str = json.loads((home / "gateway.json").read_text(encoding="utf-8"))["url"]
+    except FileNotFoundError:
+        return ""
+    return url
+
+
+def _gateway_listens(home: Path) -> bool:
+    """Tell whether the gateway accepts connections; a killed one leaves its address behind."""
+    address = urllib.parse.urlsplit(gateway_url(home))
+    if not address.hostname or not address.port:
+        return False
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((address.hostname, address.port)) == 0
+
+
+_READY: Final[dict[Worker, Callable[[Path], bool]]] = {Worker.GATEWAY: _gateway_listens}
