@@ -19,11 +19,11 @@ from schemas.envelope import DEFAULT_MAX_BYTES, decode_event
 from schemas.errors import Reason, Rejected
 from schemas.raw import RawEvent
 from schemas.record import Incoming, Outgoing
+from schemas.route import Route
 from streams.operators.dead_letter import dead_letter
 from streams.operators.dedupe import Dedupe, fingerprint
 from streams.operators.fingerprints import FINGERPRINT_BYTES
 from streams.operators.normalise import Normalise
-from streams.operators.route import Route
 
 STAGE: Final = "clean"
 _MAX_DELTA_BYTES: Final = 32_768 * FINGERPRINT_BYTES

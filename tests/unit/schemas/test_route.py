@@ -6,7 +6,7 @@ from schemas.config import Stream
 from schemas.errors import Reason, Rejected
 from schemas.raw import LogLine, RawEvent
 from schemas.record import Kind
-from streams.operators.route import Route
+from schemas.route import Route
 
 ROUTE = Route({"web": Stream(kind=Kind.LOG), "app": Stream(kind=Kind.LOG), "requests": Stream(kind=Kind.API)})
 
