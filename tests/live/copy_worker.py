@@ -1,6 +1,6 @@
 """A worker for fault tests: copies `events.raw` to `events.clean` by the engine that it is told to use.
 
-python copy_worker.py ENGINE BOOTSTRAP PREFIX HOME
+python copy_worker.py ENGINE[-failing] BOOTSTRAP PREFIX HOME
 """
 
 import asyncio
@@ -36,6 +36,14 @@ class Copy:
         """Keep no state."""
 
 
+class Refuse(Copy):
+    """Cannot process anything."""
+
+    async def process(self, partition: TopicPartition, records: Sequence[Incoming]) -> list[Outgoing]:
+        """Fail, as a bug would."""
+        raise ZeroDivisionError("this worker cannot process anything")
+
+
 def settings_for(bootstrap: str, prefix: str, home: Path) -> Settings:
     """Settings of an installation of its own on a shared broker."""
     config = load_config({}).model_copy(update={"topic_prefix": prefix})
@@ -45,14 +53,18 @@ def settings_for(bootstrap: str, prefix: str, home: Path) -> Settings:
 def main() -> None:
     """Run until a signal."""
     engine, bootstrap, prefix, home = sys.argv[1:]
+    engine, _, failing = engine.partition("-")
+    handler = Refuse() if failing else Copy()
     log.configure("copy", json=True)
     settings = settings_for(bootstrap, prefix, Path(home))
     if engine == "plain":
-        asyncio.run(run_batches(settings, group="copy", topics=[topics.RAW], handler=Copy(), max_records=500))
+        asyncio.run(
+            run_batches(settings, group="copy", topics=[topics.RAW], handler=handler, max_records=500)
+        )
         return
     asyncio.run(create_topics(settings))
     asyncio.set_event_loop(asyncio.new_event_loop())
-    run_worker(BatchApp(settings, group="copy", topic=topics.RAW, handler=Copy()))
+    run_worker(BatchApp(settings, group="copy", topic=topics.RAW, handler=handler))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,26 @@ def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize("engine", ["plain", "faust"])
+async def test_a_batch_that_fails_is_never_passed_over(engine: str, settings: Settings) -> None:
+    """A worker whose handler fails ends with status 1; the next one, sound again, processes every event."""
+    await create_topics(settings)
+    await _publish(settings, 0, 1000)
+    with _workers(f"{engine}-failing", settings) as failing:
+        process = failing.start()
+        assert await asyncio.to_thread(process.wait, 60) == 1
+    output = Output()
+    follower = asyncio.create_task(output.follow(settings))
+    try:
+        with _workers(engine, settings) as workers:
+            workers.start()
+            await aeventually(functools.partial(output.has, 1000), timeout_s=60)
+    finally:
+        follower.cancel()
+    assert set(output.seen) == set(range(1000))
+    assert set(output.seen.values()) == {1}
+
+
+@pytest.mark.parametrize("engine", ["plain", "faust"])
 @pytest.mark.timeout(300)
 async def test_kills_and_rebalances_lose_and_double_nothing(engine: str, settings: Settings) -> None:
     """Two kill -9 and a second worker joining, while events flow: every number comes out once, in order."""
