@@ -80,11 +80,6 @@ class Watch:
             group.create_task(self._repeat(_SECOND_S, self._weigh))
             group.create_task(self._watch_drift())
 
-    def release_of(self, version: int) -> Release | None:
-        """Return the stream's release of that version."""
-        found = [r for r in self.releases if r.stream == self._stream and r.version == version]
-        return found[-1] if found else None
-
     async def warehouse_counts(self) -> Counter[Identity]:
         """Return how often each id of the stream is in ClickHouse's `events`."""
         warehouse = await self._open()
