@@ -17,7 +17,9 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.follow import follow
+from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Settings
 from schemas import codec, topics
@@ -78,8 +80,7 @@ async def letter_at(settings: Settings, id: str) -> Letter:
         isolation_level="read_committed",
         auto_offset_reset="earliest",
     )
-    await consumer.start()
-    try:
+    async with connected(consumer):
         if place in consumer.assignment():
             end = (await consumer.end_offsets([place]))[place]
             if int(offset) < end:
@@ -87,8 +88,6 @@ async def letter_at(settings: Settings, id: str) -> Letter:
                 record = await _next(consumer, place, end)
                 if record is not None and record.offset == int(offset):
                     return Letter(record.partition, record.offset, codec.decode(record.value, Dead))
-    finally:
-        await consumer.stop()
     raise Fatal(f"there is no dead letter {id}; see `headrace dead list`")
 
 
@@ -111,8 +110,8 @@ async def replay(settings: Settings, chosen: Sequence[Letter], *, again: bool, f
         acks="all",
         max_request_size=2 * 1024 * 1024,
     )
-    await producer.start()  # fences a replay that still runs, before we look what was sent
     try:
+        await lifecycle.start(producer)  # fences a replay that still runs, before we look what was sent
         fresh = list(chosen) if again else await _fresh(settings, chosen, outcome)
         for start in range(0, len(fresh), _CHUNK):
             await _send(settings, producer, fresh[start : start + _CHUNK], fix, outcome)
@@ -123,7 +122,7 @@ async def replay(settings: Settings, chosen: Sequence[Letter], *, again: bool, f
             ) from error
         raise Retryable(f"Kafka did not take the replay: {error}") from error
     finally:
-        await producer.stop()
+        await lifecycle.stop(producer)
     return outcome
 
 

@@ -9,6 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.demo.figures import Answer, Figures
+from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse
 from schemas.drift import DriftAlert
@@ -94,16 +95,13 @@ async def fetch(settings: Settings, place: Coordinates) -> bytes | None:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.endpoints.kafka, enable_auto_commit=False, auto_offset_reset="earliest"
     )
-    await consumer.start()
-    try:
+    async with connected(consumer):
         partition = TopicPartition(place.topic, place.partition)
         consumer.assign([partition])
         consumer.seek(partition, place.offset)
         fetched = await consumer.getmany(partition, timeout_ms=5000, max_records=1)
         records = fetched.get(partition, [])
         return records[0].value if records and records[0].offset == place.offset else None
-    finally:
-        await consumer.stop()
 
 
 def _request_step(identity: Identity, original: bytes | None) -> Step:

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
 from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.kafka import lifecycle
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.codec import decode
@@ -91,7 +92,7 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
     path = settings.home / "drift" / f"{settings.config.topic_prefix}delivered"
     delivery = Delivery(DeliveryRecord(path), webhook, clock or SystemClock())
     try:
-        await consumer.start()
+        await lifecycle.start(consumer)
         consumer.assign([place])
         async for record in consumer:
             try:
@@ -100,6 +101,6 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
                 _log.warning("drift_alert.unreadable", offset=record.offset, error=str(error))
             await consumer.commit({place: record.offset + 1})
     finally:
-        await consumer.stop()
+        await lifecycle.stop(consumer)
         if webhook is not None:
             await webhook.close()

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS
 from infra.runtime.kafka.follow import partitions_of
@@ -119,13 +120,13 @@ class DriftWorker:
         board = asyncio.create_task(publish_levels(self._settings, self.levels))
         try:
             await self._log.start()
-            await consumer.start()
+            await lifecycle.start(consumer)
             await self._resume(consumer)
             await self._watch(consumer)
         finally:
             board.cancel()
             await asyncio.gather(board, return_exceptions=True)
-            await consumer.stop()
+            await lifecycle.stop(consumer)
             await self._log.stop()
 
     def levels(self) -> list[StreamLevels]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Settings
 from schemas.codec import decode, encode
@@ -30,11 +31,11 @@ class AlertLog:
 
     async def start(self) -> None:
         """Connect, and fence whoever wrote before."""
-        await self._producer.start()
+        await lifecycle.start(self._producer)
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._producer.stop()
+        await lifecycle.stop(self._producer)
 
     async def write(self, alerts: Iterable[DriftAlert], positions: dict[TopicPartition, int]) -> None:
         """Write alerts and the positions up to which the input was watched (for lag displays).

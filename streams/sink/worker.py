@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from infra.clickhouse.migrate import migrate
 from infra.runtime.clock import SystemClock
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS
 from infra.runtime.kafka.produce import Publisher
@@ -70,10 +71,10 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
 
     async def run(self) -> None:
         """Write until cancelled."""
-        await self.consumer.start()
-        self.consumer.subscribe(list(self._topics), listener=self)
         loop = asyncio.get_running_loop()
         try:
+            await lifecycle.start(self.consumer)
+            self.consumer.subscribe(list(self._topics), listener=self)
             while True:
                 started = loop.time()
                 async with self._in_hand:
@@ -88,7 +89,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
                     round_s = min(max(ROUND_S, REST * (loop.time() - began)), LONGEST_ROUND_S)
                     await asyncio.sleep(max(0.0, started + round_s - loop.time()))
         finally:
-            await self.consumer.stop()
+            await lifecycle.stop(self.consumer)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Wait for the inserts in hand, then forget the partitions."""

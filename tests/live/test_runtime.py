@@ -1,12 +1,16 @@
 """The shared runtime against the real broker and the real ClickHouse engine."""
 
+import asyncio
+import gc
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow, partition_values
+from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import Endpoints, Settings, load_config
 from infra.runtime.warehouse import Warehouse, WarehouseRefused
@@ -87,3 +91,39 @@ async def test_a_warehouse_that_is_away_is_retryable() -> None:
     """Nobody listens: an error that says try again."""
     with pytest.raises(Retryable, match="does not answer"):
         await Warehouse.open("http://default:@127.0.0.1:1", "headrace")
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_cancellation_is_not_lost_while_a_client_disconnects(stack: Endpoints, steps: int) -> None:
+    """Wherever it arrives in the stop of aiokafka's client, which swallows it, the task ends as cancelled."""
+    leaving, never = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        async with connected(AIOKafkaAdminClient(bootstrap_servers=stack.kafka)):
+            leaving.set()
+        await never.wait()
+
+    task = asyncio.create_task(work())
+    await leaving.wait()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 8])
+async def test_a_cancelled_start_leaves_no_connection(stack: Endpoints, steps: int) -> None:
+    """A start that is cut off is finished and undone; an open connection left behind would fail this test."""
+
+    async def work() -> None:
+        async with connected(AIOKafkaAdminClient(bootstrap_servers=stack.kafka)):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    for _ in range(steps):
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.wait({task}, timeout=5)
+    assert task.cancelled()
+    gc.collect()

@@ -5,6 +5,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
@@ -23,8 +24,7 @@ async def create_topics(settings: Settings) -> list[str]:
         Retryable: the broker refused a topic.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id="headrace-admin")
-    await admin.start()
-    try:
+    async with connected(admin):
         existing = set(await admin.list_topics())
         missing = [topic for topic in TOPICS if settings.topic(topic) not in existing]
         if not missing:
@@ -42,8 +42,6 @@ async def create_topics(settings: Settings) -> list[str]:
             ]
         )
         return _created(response.topic_errors)
-    finally:
-        await admin.close()
 
 
 def _created(topic_errors: list[tuple[str, int, str]]) -> list[str]:

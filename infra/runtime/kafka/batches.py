@@ -12,6 +12,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
@@ -50,14 +51,14 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
     async def run(self, *, max_records: int, max_wait_s: float, idle: Idle | None = None) -> None:
         """Process until cancelled. `idle` runs between two rounds of batches, never during one."""
         try:
-            await self._consumer.start()
+            await lifecycle.start(self._consumer)
             self._consumer.subscribe(self._topics, listener=self)
             while True:
                 await self._round(max_records, max_wait_s)
                 if idle is not None:
                     await idle()
         finally:
-            await self._consumer.stop()
+            await lifecycle.stop(self._consumer)
             await self._work.stop()
 
     async def _round(self, max_records: int, max_wait_s: float) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
 from schemas.record import Incoming
@@ -34,8 +35,7 @@ async def follow(
         auto_offset_reset="earliest",
         fetch_max_wait_ms=500,
     )
-    await consumer.start()
-    try:
+    async with connected(consumer):
         partitions = await partitions_of(settings, topics)
         consumer.assign(partitions)
         await _seek(consumer, partitions, start)
@@ -45,8 +45,6 @@ async def follow(
             for records in fetched.values():
                 for record in records:
                     yield record
-    finally:
-        await consumer.stop()
 
 
 async def partition_values(
@@ -61,8 +59,7 @@ async def partition_values(
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )
-    await consumer.start()
-    try:
+    async with connected(consumer):
         consumer.assign([place])
         ends = await consumer.end_offsets([place])
         await _seek(consumer, [place], since)
@@ -71,8 +68,6 @@ async def partition_values(
             fetched = await consumer.getmany(place, timeout_ms=200)
             values.extend(record.value for record in fetched.get(place, ()))
         return values
-    finally:
-        await consumer.stop()
 
 
 async def partitions_of(settings: Settings, topics: Sequence[Topic]) -> list[TopicPartition]:
@@ -83,11 +78,8 @@ async def partitions_of(settings: Settings, topics: Sequence[Topic]) -> list[Top
     """
     names = [settings.topic(topic) for topic in topics]
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id="headrace-follow")
-    await admin.start()
-    try:
+    async with connected(admin):
         found = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(names)}
-    finally:
-        await admin.close()
     missing = [name for name in names if not found.get(name)]
     if missing:
         raise Retryable(f"no such topic: {', '.join(missing)}; `headrace up` creates Headrace's topics")

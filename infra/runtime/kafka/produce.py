@@ -8,6 +8,7 @@ from typing import Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
@@ -30,14 +31,18 @@ class Publisher:
 
     async def start(self) -> None:
         """Connect to the brokers."""
-        await self._producer.start()
+        await lifecycle.start(self._producer)
 
     async def stop(self) -> None:
         """Send what is pending and disconnect."""
-        await self._producer.stop()
+        await lifecycle.stop(self._producer)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(

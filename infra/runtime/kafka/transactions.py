@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Settings
 from schemas.errors import Fatal, Retryable
@@ -45,8 +46,8 @@ class Transactions:
             max_request_size=2 * _MAX_BATCH_BYTES,
             linger_ms=0,
         )
-        await producer.start()
         self._producers[partition] = producer
+        await lifecycle.start(producer)
         admin = await self._connected()
         committed = await admin.list_consumer_group_offsets(self._group, partitions=[partition])
         return max(0, int(committed[partition].offset))
@@ -73,14 +74,14 @@ class Transactions:
         """Give a partition up; its producer is stopped."""
         producer = self._producers.pop(partition, None)
         if producer is not None:
-            await producer.stop()
+            await lifecycle.stop(producer)
 
     async def stop(self) -> None:
         """Give every partition up and disconnect."""
         for partition in list(self._producers):
             await self.release(partition)
         if self._admin is not None:
-            await self._admin.close()
+            await lifecycle.stop(self._admin)
             self._admin = None
 
     async def _connected(self) -> AIOKafkaAdminClient:
@@ -88,7 +89,7 @@ class Transactions:
             self._admin = AIOKafkaAdminClient(
                 bootstrap_servers=self._bootstrap, client_id=f"{self._group}-offsets"
             )
-            await self._admin.start()
+            await lifecycle.start(self._admin)
         return self._admin
 
     async def _send(self, producer: AIOKafkaProducer, outputs: Iterable[Outgoing]) -> None:
