@@ -1,0 +1,7 @@
+"""`headrace bench streams`."""
+
+import typer
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to the group."""
