@@ -6,7 +6,10 @@ from schemas.record import Contract, Coordinates, Kind, Moment
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What cleaning did to an event: names of the fields concerned."""
+    """What cleaning did to an event: names of the fields concerned.
+
+    `near_duplicate_of` is the id of an earlier event of the same source whose text is nearly this one's.
+    """
 
     imputed: tuple[str, ...] = ()
     outlier: tuple[str, ...] = ()
@@ -14,14 +17,16 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     repaired: tuple[str, ...] = ()
     late: bool = False
     time_missing: bool = False
+    near_duplicate_of: str = ""
 
 
-class Clean(Contract, frozen=True, kw_only=True):
+class Clean(Contract, frozen=True, kw_only=True, omit_defaults=True):
     """One normalised event, unique by `(source, id)` within the dedupe window.
 
     `text` is what a text model reads: markup and control characters removed, Unicode NFC, variable parts
     masked. `values` is what a sensor model reads, in the stream's units. `attributes` are further columns
-    for analysts, personal data masked. `time` is aware UTC.
+    for analysts, personal data masked. `time` is aware UTC. `window` holds the last readings of the source by
+    name, this event's last, where the stream asks for a count window. What is empty is not written.
     """
 
     stream: str
@@ -34,3 +39,4 @@ class Clean(Contract, frozen=True, kw_only=True):
     values: dict[str, float] = {}
     attributes: dict[str, str] = {}
     flags: Flags = Flags()
+    window: dict[str, tuple[float, ...]] = {}

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.clean import Clean, Flags
+from schemas.control import Action, Control, Scope
 from schemas.dead import Dead
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.errors import Reason
@@ -177,6 +178,14 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         version=4,
         message="1240 labelled events, 620 of them replayed",
         at=_AT + timedelta(seconds=100),
+    ),
+    Control: Control(
+        scope=Scope.STREAM,
+        name="requests",
+        action=Action.PAUSED,
+        by="maria@ops-1",
+        reason="the shop sends test traffic until noon",
+        at=_AT + timedelta(seconds=180),
     ),
 }
 """An instance of each contract, by its class."""

@@ -72,6 +72,7 @@ class RawEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded CloudEvent whose payload is still to be cleaned.
 
     `time` is as sent (any accepted form) and `stream` the extension attribute, both empty when absent.
+    `repaired`: bytes of it were no UTF-8 and read U+FFFD now.
     """
 
     id: str
@@ -81,6 +82,7 @@ class RawEvent(msgspec.Struct, frozen=True, kw_only=True):
     time: str = ""
     stream: str = ""
     subject: str = ""
+    repaired: bool = False
 
 
 def structured(

@@ -67,6 +67,7 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes
     partition: int | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """The slow path of decoding: says which field of an event breaks which rule, or reads its rarer forms.
 
 Called by `schemas.envelope` for what its typed pass turned down. The checks run from the outside in, so that
-the reason names the first thing a publisher has to mend.
+the reason names the first thing a publisher has to mend. Repairs UTF-8 where that is asked.
 """
 
 import base64
@@ -20,6 +20,12 @@ from schemas.record import Kind
 MAX_NAME_BYTES: Final = 512
 """Most bytes of an id, a source, a stream or a subject."""
 
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+# Any escape, so that a backslash that is itself escaped is passed over whole; group 1 is half a pair alone.
+_ESCAPE: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?:(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _NAMED: Final = re.compile(r"(?:missing required|contains unknown) field `([^`]*)`")
 
 
@@ -33,42 +39,76 @@ class ExplainedEvent(msgspec.Struct, frozen=True, kw_only=True):
     time: str
     stream: str
     subject: str
+    repaired: bool
 
 
-def explain(value: bytes | None, attributes: Mapping[str, str] | None = None) -> ExplainedEvent:
+def explain(
+    value: bytes | None, attributes: Mapping[str, str] | None = None, *, repair: bool = False
+) -> ExplainedEvent:
     """Check an event rule by rule. `attributes` are those of binary mode; None means structured mode.
+
+    With `repair`, bytes that are no UTF-8 become U+FFFD; not in the id and the source, though, or two events
+    could become one.
 
     Raises:
         Rejected: the first rule that is broken, with the path of the field.
     """
+    damaged = False
     if attributes is None:
-        envelope = _object(_json(value, "the message"))
-        prefix = ""
+        document, damaged = _json(value, "the message", repair=repair)
+        envelope, prefix = _object(document), ""
     else:
         envelope, prefix = dict(attributes), "ce_"
     _check_version(envelope, prefix)
     event_id = _name(envelope, "id", Reason.MISSING_ID, prefix)
     source = _name(envelope, "source", Reason.MISSING_SOURCE, prefix)
+    if damaged:
+        _check_identity(event_id, source)
     kind, shape = _shape(envelope, prefix)
     time = _optional(envelope, "time", prefix, numbers=True)
     stream, subject = _optional(envelope, "stream", prefix), _optional(envelope, "subject", prefix)
-    raw = _json(value, "the data") if attributes is not None else _data(envelope)
-    data = _convert(raw, shape)
+    if attributes is not None:
+        raw, inner = _json(value, "the data", repair=repair)
+    else:
+        raw, inner = _data(envelope, repair=repair)
     return ExplainedEvent(
-        id=event_id, source=source, kind=kind, data=data, time=time, stream=stream, subject=subject
+        id=event_id,
+        source=source,
+        kind=kind,
+        data=_convert(raw, shape),
+        time=time,
+        stream=stream,
+        subject=subject,
+        repaired=damaged or inner,
     )
 
 
-def _json(value: bytes | None, what: str) -> Any:
+def repaired_utf8(document: bytes) -> bytes:
+    """Return a JSON document with U+FFFD in place of what is no UTF-8, and without a byte order mark.
+
+    Escapes of half a surrogate pair, which encoders write for text that was damaged before, are replaced too.
+    """
+    text = document.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
+    if "\\u" in text:
+        text = _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
+    return text.encode()
+
+
+def _json(value: bytes | None, what: str, *, repair: bool) -> tuple[Any, bool]:
+    """Return the document, and whether it had to be repaired."""
     if not value:
         raise Rejected(Reason.EMPTY, f"{what} is empty")
+    damaged = False
+    if repair:
+        whole = repaired_utf8(value)
+        value, damaged = whole, whole != value
     try:
         value.decode()
     except UnicodeDecodeError as error:
         where = f"byte {error.start} of {len(value)}"
         raise Rejected(Reason.INVALID_UTF8, f"{what} is not UTF-8: {error.reason} at {where}") from error
     try:
-        return msgspec.json.decode(value)
+        return msgspec.json.decode(value), damaged
     except msgspec.DecodeError as error:
         raise Rejected(Reason.MALFORMED_JSON, f"{what} is not JSON: {error}") from error
     except RecursionError as error:
@@ -90,6 +130,13 @@ def _check_version(envelope: Mapping[str, Any], prefix: str) -> None:
         raise Rejected(
             Reason.UNKNOWN_SPECVERSION, f'`{field}` is {_shown(version)}; "1.0" is accepted', field
         )
+
+
+def _check_identity(event_id: str, source: str) -> None:
+    for field, value in (("id", event_id), ("source", source)):
+        if "\ufffd" in value:
+            message = f"`{field}` is not UTF-8; two events could become one if it were repaired"
+            raise Rejected(Reason.INVALID_UTF8, message, field)
 
 
 def _name(envelope: Mapping[str, Any], name: str, missing: Reason, prefix: str) -> str:
@@ -142,10 +189,10 @@ def _shape(envelope: Mapping[str, Any], prefix: str) -> tuple[Kind, type[msgspec
     )
 
 
-def _data(envelope: Mapping[str, Any]) -> Any:
-    """Return the data of a structured event, base64 undone."""
+def _data(envelope: Mapping[str, Any], *, repair: bool) -> tuple[Any, bool]:
+    """Return the data of a structured event, base64 undone, and whether it had to be repaired."""
     if "data" in envelope:
-        return envelope["data"]
+        return envelope["data"], False
     encoded = envelope.get("data_base64")
     if encoded is None:
         raise Rejected(Reason.MISSING_FIELD, "`data` is missing; it carries the event itself", "data")
@@ -153,7 +200,7 @@ def _data(envelope: Mapping[str, Any]) -> Any:
         message = f"`data_base64` is {_json_type(encoded)}; a string is expected"
         raise Rejected(Reason.WRONG_TYPE, message, "data_base64")
     try:
-        return _json(base64.b64decode(encoded, validate=True), "`data_base64`")
+        return _json(base64.b64decode(encoded, validate=True), "`data_base64`", repair=repair)
     except (binascii.Error, ValueError) as error:
         raise Rejected(Reason.WRONG_TYPE, f"`data_base64` is not base64: {error}", "data_base64") from error
 

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from schemas.clean import Clean
+from schemas.control import Control
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
@@ -32,6 +33,13 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RAW: Final = Topic(name="events.raw", partitions=2, key="source", description="events as published")
+REKEYED: Final = Topic(
+    name="events.rekeyed",
+    partitions=2,
+    key="source",
+    description="events that came to another partition than their identity's, forwarded: as many partitions"
+    " as events.raw",
+)
 CLEAN: Final = Topic(
     name="events.clean", partitions=2, key="source", description="normalised events", contract=Clean
 )
@@ -94,4 +102,35 @@ DEDUPE_LOG: Final = Topic(
     retention_ms=30 * _DAY_MS,
 )
 
-TOPICS: Final = (RAW, CLEAN, DEAD, LABELS, PREDICTIONS, ALERTS, RELEASES, SWAPS, LOOP, DEDUPE_LOG)
+PARKED: Final = Topic(
+    name="events.parked",
+    partitions=2,
+    key="as published",
+    description="events of paused streams, as they came, until their stream is resumed: as many partitions as"
+    " events.raw",
+    retention_ms=28 * _DAY_MS,
+)
+CONTROL: Final = Topic(
+    name="streams.control",
+    partitions=1,
+    key="scope/name",
+    description="what operators paused, resumed and reset, by whom and why",
+    compacted=True,
+    contract=Control,
+)
+
+TOPICS: Final = (
+    RAW,
+    REKEYED,
+    PARKED,
+    CLEAN,
+    DEAD,
+    LABELS,
+    PREDICTIONS,
+    ALERTS,
+    RELEASES,
+    SWAPS,
+    LOOP,
+    DEDUPE_LOG,
+    CONTROL,
+)

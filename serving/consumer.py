@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from aiokafka import TopicPartition
 
+from infra.runtime import metrics
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.batches import run_batches
@@ -25,6 +26,7 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas import codec, topics
 from schemas.clean import Clean
+from schemas.control import Stage
 from schemas.dead import Dead
 from schemas.errors import Fatal, Reason, Rejected, Retryable
 from schemas.prediction import Prediction
@@ -107,6 +109,9 @@ class Serving:
             served = events[indices[0]].served
             clean = [events[index].clean for index in indices]
             judged.update(zip(indices, await self._judge(served, clean), strict=True))
+            answered = [judged[index] for index in indices]
+            metrics.count_predictions(model, sum(one.answer is not None for one in answered))
+            metrics.count_cache_hits(model, sum(one.cached for one in answered))
             outputs.extend(self._enter(partition, model, events[indices[0]]))
         for index, event in enumerate(events):
             outputs.append(self._output(event, judged[index]))
@@ -227,7 +232,9 @@ def judge(served: Served, rows: Sequence[Row]) -> list[Judged]:
         if any(one.answer is None for one in judged):
             verify_alive(served)
         return judged
-    each_ms = round((time.perf_counter() - began) * 1000 / len(rows), 3)
+    took_s = time.perf_counter() - began
+    metrics.observe_inference(served.release.model, len(rows), took_s)
+    each_ms = round(took_s * 1000 / len(rows), 3)
     return [Judged(answer, cached=False, inference_ms=each_ms) for answer in answers]
 
 
@@ -266,6 +273,7 @@ async def run(settings: Settings) -> None:
                             handler=handler,
                             max_records=MAX_ROWS,
                             idle=handler.between_batches,
+                            stage=Stage.INFERENCE,
                         )
                     )
             finally:

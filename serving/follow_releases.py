@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 
 from aiokafka.errors import KafkaError
 
+from infra.runtime import metrics
 from infra.runtime.clock import Clock
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
@@ -100,6 +101,7 @@ class Models:
         except BadRelease as error:
             _log.warning("release.rejected", model=release.model, version=release.version, reason=str(error))
             self._reports.put_nowait(self.swap(release, REJECTED, {}, message=str(error)))
+            metrics.count_swap(release.model, REJECTED)
             return False
         return True
 
@@ -114,6 +116,8 @@ class Models:
             release = served.release
             report = self.swap(release, SWAPPED, positions(), load_ms=served.load_ms)
             self._reports.put_nowait(report)
+            metrics.count_swap(release.model, SWAPPED)
+            metrics.set_model_version(release.model, release.version)
             _log.info("model.swapped", model=release.model, version=release.version, load_ms=served.load_ms)
         return taken
 

@@ -7,6 +7,7 @@ same cause: they are answered by that training.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from infra.runtime import metrics
 from infra.runtime.clock import Clock
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
@@ -124,6 +126,7 @@ class Loop:
                 delay_s = min(30.0, 2 * delay_s)
 
     async def _carry_out(self, run: Run) -> None:
+        began_s = time.monotonic()
         since = run.alert.since if run.alert else None
         try:
             outcome = self._finished_before(run)
@@ -137,6 +140,8 @@ class Loop:
             await self._step(
                 "rejected", run, str(error) or f"over the budget of {self._model.learn.budget_s:g} s"
             )
+        metrics.count_run(self._name, run.state)
+        metrics.observe_run(self._name, time.monotonic() - began_s)
         self._absorb()
         if run.alert:
             self._shared.runs.handle(run.alert.id)

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,9 +15,13 @@ if TYPE_CHECKING:
     from schemas.dead import Dead
 
 _SHOWN_BYTES: Final = 4000
+_SHOWN_MESSAGE: Final = 100
 
 ReasonOption = Annotated[Reason | None, typer.Option(help="only those turned away for this reason")]
 StreamOption = Annotated[str, typer.Option(help="only those of this stream, as far as it was known")]
+SinceOption = Annotated[
+    str, typer.Option(help="only those rejected since: 30m, 2h, 1d, or a time (ISO 8601)")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 
 
@@ -32,6 +37,7 @@ def register(app: typer.Typer) -> None:
 def list_letters(
     reason: ReasonOption = None,
     stream: StreamOption = "",
+    since: SinceOption = "",
     limit: Annotated[int, typer.Option(min=1, help="show the newest so many")] = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,9 +48,9 @@ def list_letters(
 
     from infra.runtime.settings import load
 
-    counts, newest = asyncio.run(_listed(load(), _wanted(reason, stream), limit))
+    counts, newest, replayed = asyncio.run(_listed(load(), _wanted(reason, stream, since), limit))
     if as_json:
-        shown = [_summary(letter) for letter in newest]
+        shown = [_summary(letter, replayed) for letter in newest]
         found = {"count": counts.total(), "by_reason": dict(counts), "letters": shown}
         typer.echo(msgspec.json.encode(found).decode())
         return
@@ -52,7 +58,8 @@ def list_letters(
         dead = letter.dead
         at = dead.rejected_at.strftime("%m-%d %H:%M:%S")
         who = " ".join(part for part in (dead.stream, dead.source, dead.id) if part) or "-"
-        typer.echo(f"{letter.id:<8} {at}  {dead.reason.value:<20} {who}  {dead.message[:100]}")
+        what = _shortened(dead.message) + _history(letter, replayed)
+        typer.echo(f"{letter.id:<8} {at}  {dead.reason.value:<20} {who}  {what}")
     by_reason = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     typer.echo(f"{counts.total()} dead letters" + (f": {by_reason}" if by_reason else ""))
     if newest:
@@ -86,6 +93,7 @@ def show(
 def replay(
     reason: ReasonOption = None,
     stream: StreamOption = "",
+    since: SinceOption = "",
     id: Annotated[list[str] | None, typer.Option(help="this one; may be given several times")] = None,
     every: Annotated[bool, typer.Option("--all", help="all there are")] = False,
     fix: Annotated[str, typer.Option(help="a command: original on its input, mended on its output")] = "",
@@ -99,9 +107,10 @@ def replay(
 
     from infra.runtime.settings import load
 
-    if not (reason or stream or id or every):
-        raise typer.BadParameter("say which: --id, --reason, --stream or --all")
-    outcome = asyncio.run(_replayed(load(), _wanted(reason, stream), id or [], again=again, fix=fix))
+    if not (reason or stream or since or id or every):
+        raise typer.BadParameter("say which: --id, --reason, --stream, --since or --all")
+    wanted = _wanted(reason, stream, since)
+    outcome = asyncio.run(_replayed(load(), wanted, id or [], again=again, fix=fix))
     if as_json:
         typer.echo(msgspec.json.encode(outcome).decode())
     else:
@@ -112,15 +121,19 @@ def replay(
 
 async def _listed(
     settings: "Settings", wanted: "Callable[[Letter], bool]", limit: int
-) -> "tuple[Counter[str], deque[Letter]]":
+) -> "tuple[Counter[str], deque[Letter], dict[str, str]]":
+    """Return counts by reason, the newest letters, and as which letter a replayed one came back."""
     from infra.cli.replay import letters
 
     counts: Counter[str] = Counter()
     newest: deque[Letter] = deque(maxlen=limit)
+    replayed: dict[str, str] = {}
     async for letter in letters(settings, wanted):
         counts[letter.dead.reason.value] += 1
         newest.append(letter)
-    return counts, newest
+        if letter.came_back_from:
+            replayed[letter.came_back_from] = letter.id
+    return counts, newest, replayed
 
 
 async def _replayed(
@@ -138,10 +151,26 @@ async def _replayed(
     return await replays.replay(settings, chosen, again=again, fix=fix)
 
 
-def _wanted(reason: Reason | None, stream: str) -> "Callable[[Letter], bool]":
+def _wanted(reason: Reason | None, stream: str, since: str) -> "Callable[[Letter], bool]":
+    from infra.cli.moments import moment
+
+    start = moment(since, datetime.now(UTC), "--since") if since else None
     return lambda letter: (
-        (reason is None or letter.dead.reason is reason) and (not stream or letter.dead.stream == stream)
+        (reason is None or letter.dead.reason is reason)
+        and (not stream or letter.dead.stream == stream)
+        and (start is None or letter.dead.rejected_at >= start)
     )
+
+
+def _history(letter: "Letter", replayed: "dict[str, str]") -> str:
+    """Say of which letter this is the replay, and where it came back itself."""
+    before = f" · replay of {letter.came_back_from}" if letter.came_back_from else ""
+    after = f" · replayed, came back as {replayed[letter.id]}" if letter.id in replayed else ""
+    return before + after
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _SHOWN_MESSAGE else f"{message[: _SHOWN_MESSAGE - 1]}…"
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -158,7 +187,7 @@ def _tell(outcome: "Outcome") -> None:
         typer.echo("next: headrace dead list · headrace tail events.clean --from 1m")
 
 
-def _summary(letter: "Letter") -> dict[str, Any]:
+def _summary(letter: "Letter", replayed: "dict[str, str]") -> dict[str, Any]:
     dead = letter.dead
     return {
         "letter": letter.id,
@@ -172,6 +201,8 @@ def _summary(letter: "Letter") -> dict[str, Any]:
         "id": dead.id,
         "raw": dead.raw,
         "bytes": len(dead.original),
+        "replay_of": letter.came_back_from,
+        "came_back_as": replayed.get(letter.id, ""),
     }
 
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from infra.cli import bench, dead, demo, drift, labels, models, publish, read, stack, worker
+from infra.cli import bench, dead, demo, drift, labels, models, publish, read, stack, streams, worker
 from schemas.errors import HeadraceError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for part in (stack, demo, publish, read, labels, drift, models, dead, bench, worker):
+for part in (stack, demo, publish, read, labels, drift, models, streams, dead, bench, worker):
     part.register(app)
 
 

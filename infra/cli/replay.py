@@ -44,6 +44,14 @@ class Letter(NamedTuple):
         """Return what `headrace dead show` takes."""
         return f"{self.partition}:{self.offset}"
 
+    @property
+    def came_back_from(self) -> str:
+        """Return the id of the letter of which this is a replay that was rejected again; mostly empty."""
+        for name, value in self.dead.headers:
+            if name == HEADER:
+                return ":".join(value.decode(errors="replace").split("/")[-2:])
+        return ""
+
 
 @dataclass
 class Outcome:

@@ -95,6 +95,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     """Show what runs, where it answers and what it takes; exits with 1 when something is down."""
     from infra.local.home import Home, running_record
     from infra.local.workers import gateway_url
+    from infra.runtime.metrics.server import addresses
 
     place = Home(home.absolute())
     record = _guarded(lambda: running_record(place), as_json)
@@ -102,6 +103,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     healthy = record["state"] == "ready" and all(process["state"] == "running" for process in processes)
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
+    shown["metrics"] = addresses(place.root)
     if as_json:
         typer.echo(json.dumps({**shown, "healthy": healthy, "processes": processes}, indent=2))
     else:
@@ -110,6 +112,8 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{name:<11}{record[name]}")
         if gateway := gateway_url(place.root):
             typer.echo(f"{'gateway':<11}{gateway}")
+        for name, url in shown["metrics"].items():
+            typer.echo(f"{'metrics':<11}{url}  {name}")
     if not healthy:
         down_names = [process["name"] for process in processes if process["state"] != "running"]
         typer.echo(

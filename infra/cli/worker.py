@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
 def worker(name: Annotated[Worker, typer.Argument(help="which worker to run")]) -> None:
     """Run one worker in the foreground until Ctrl-C or SIGTERM; `headrace up` runs them all."""
     from infra.runtime import log, settings
+    from infra.runtime.metrics.server import serve
     from schemas.errors import Fatal, HeadraceError
 
     log.configure(name.value)
@@ -51,10 +52,11 @@ def worker(name: Annotated[Worker, typer.Argument(help="which worker to run")]) 
         module, _, function = _ENTRY[name].partition(":")
         entry = getattr(importlib.import_module(module), function)
         loaded = settings.load()
-        if asyncio.iscoroutinefunction(entry):
-            asyncio.run(_until_signalled(lambda: entry(loaded)))
-        else:
-            entry(loaded)
+        with serve(loaded.home, name.value):
+            if asyncio.iscoroutinefunction(entry):
+                asyncio.run(_until_signalled(lambda: entry(loaded)))
+            else:
+                entry(loaded)
     except Fatal as error:
         logger.error("worker.stopped", reason=str(error))
         sys.exit(2)

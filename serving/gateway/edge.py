@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from infra.runtime import metrics
 from infra.runtime.log import get_logger
 from serving.gateway.options import AccessLog
 from serving.gateway.problems import Refused, problem
@@ -66,10 +67,12 @@ class Edge:
             await self._app(scope, receive, dressed)
         except Exception:  # noqa: BLE001  # a caller gets an answer, whatever broke
             _log.exception("request.failed", **_fields(scope, request_id, 500, started))
+            metrics.observe_request(scope["path"], scope["method"], 500, time.perf_counter() - started)
             if status == 0:
                 failure = Refused(500, "something unexpected happened; the log has more under this id")
                 await problem(failure, request_id)(scope, receive, dressed)
             return
+        metrics.observe_request(scope["path"], scope["method"], status, time.perf_counter() - started)
         if status >= 500:
             _log.warning("request.unserved", **_fields(scope, request_id, status, started))
         elif status >= 400:

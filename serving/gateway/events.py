@@ -5,6 +5,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infra.runtime import metrics
 from schemas import topics
 from schemas.errors import Rejected
 from schemas.raw import RawEvent
@@ -34,8 +35,13 @@ async def post_events(request: Request) -> Response:
 
 
 async def _one(gateway: Gateway, event: Received) -> Response:
-    decoded = gateway.judge.judge(event)
+    try:
+        decoded = gateway.judge.judge(event)
+    except Rejected:
+        metrics.count_events(accepted=0, rejected=1)
+        raise
     (coordinates,) = await gateway.publish([_record(event, decoded)])
+    metrics.count_events(accepted=1, rejected=0)
     return answer(_accepted(decoded, coordinates), _ACCEPTED)
 
 
@@ -54,9 +60,11 @@ async def _many(gateway: Gateway, events: list[Received]) -> Response:
             records.append(_record(event, decoded))
     summary = {"accepted": len(accepted), "rejected": len(events) - len(accepted), "results": results}
     if not accepted:
+        metrics.count_events(accepted=0, rejected=len(events))
         raise Refused(400, "no event of the request was accepted", **summary)
     for (index, decoded), coordinates in zip(accepted, await gateway.publish(records), strict=True):
         results[index].update(_accepted(decoded, coordinates))
+    metrics.count_events(accepted=len(accepted), rejected=len(events) - len(accepted))
     return answer(summary, _ACCEPTED)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infra.runtime import metrics
 from schemas import codec, topics
 from schemas.errors import Reason, Rejected
 from schemas.label import Label
@@ -30,8 +31,10 @@ async def post_labels(request: Request) -> Response:
     try:
         label = _label(gateway, sent)
     except Rejected as error:
+        metrics.count_labels(accepted=0, rejected=1)
         raise refused(error) from error
     (coordinates,) = await gateway.publish([_record(label)])
+    metrics.count_labels(accepted=1, rejected=0)
     return answer({"source": label.source, "id": label.id, "coordinates": coordinates}, 202)
 
 
@@ -54,10 +57,12 @@ async def _many(gateway: Gateway, sent: list[Any]) -> Response:
                 }
             )
     if not records:
+        metrics.count_labels(accepted=0, rejected=len(sent))
         raise Refused(
             400, "no label of the request was accepted", accepted=0, rejected=len(sent), results=refusals
         )
     await gateway.publish(records)
+    metrics.count_labels(accepted=len(records), rejected=len(refusals))
     return answer({"accepted": len(records), "rejected": len(refusals), "results": refusals}, 202)
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.runtime import metrics
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
@@ -202,6 +203,7 @@ class DriftWorker:
         await asyncio.to_thread(self._file.save, checkpoint)
         await self._log.write(alerts, self._positions)
         for alert in alerts:
+            metrics.count_alert(alert.stream, alert.signal.value, recovered=alert.recovered)
             _log.info(
                 "drift.raised",
                 id=alert.id,

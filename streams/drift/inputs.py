@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from schemas.clean import Clean
-from schemas.config import InputDrift, PredictionDrift
+from schemas.config import ShiftDrift
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind
 from streams.detectors.text import FEATURES, Vocabulary, features
+from streams.drift.rows import Row
 from streams.drift.shift import Shift, ShiftWatch
-from streams.drift.windows import Row
 
 _MAX_FEATURES: Final = 512
 _MAX_CLASSES: Final = 100
@@ -21,16 +21,10 @@ class InputWatch:
     The first half of a text reference teaches the vocabulary; novelty is measured from there on.
     """
 
-    def __init__(self, kind: Kind, config: InputDrift, hysteresis: int) -> None:
+    def __init__(self, kind: Kind, config: ShiftDrift, hysteresis: int) -> None:
         self._kind = kind
         self._teach_until = config.reference // 2
-        self.shift = ShiftWatch(
-            threshold=config.psi,
-            window_s=config.window,
-            reference=config.reference,
-            min_events=config.min_events,
-            hysteresis=hysteresis,
-        )
+        self.shift = ShiftWatch(config, hysteresis)
         self.start()
 
     def start(self) -> None:
@@ -40,13 +34,13 @@ class InputWatch:
         self._vocabulary = Vocabulary()
         self._taught = 0
 
-    def update(self, clean: Clean, at: Coordinates) -> Shift | None:
-        """Take the next event; returns the shift that it completes the evidence for."""
+    def update(self, clean: Clean, at: Coordinates, now_s: float) -> Shift | None:
+        """Take the next event at `now_s`; returns the shift that it completes the evidence for."""
         time = clean.time.timestamp()
-        found = self.shift.advance(time)
-        if self.shift.wants(time):
+        found = self.shift.advance(time, at.partition, now_s)
+        if (sample := self.shift.place(time)) is not None:
             event = (at.topic, at.partition, at.offset, clean.source, clean.id)
-            self.shift.keep(Row(time, self._readings(clean), event))
+            sample.keep(Row(time, self._readings(clean), event))
         if self.shift.reference() is not None:
             sensor = self._kind is Kind.SENSOR
             self.shift.watch(list(self._names) if sensor else FEATURES, missing=sensor)
@@ -92,14 +86,8 @@ class InputWatch:
 class PredictionWatch:
     """What the model answers: the shares of its classes, and how sure it is."""
 
-    def __init__(self, config: PredictionDrift, hysteresis: int) -> None:
-        self.shift = ShiftWatch(
-            threshold=config.psi,
-            window_s=config.window,
-            reference=config.reference,
-            min_events=config.min_events,
-            hysteresis=hysteresis,
-        )
+    def __init__(self, config: ShiftDrift, hysteresis: int) -> None:
+        self.shift = ShiftWatch(config, hysteresis)
         self.start()
 
     def start(self) -> None:
@@ -112,14 +100,14 @@ class PredictionWatch:
         """The classes of the reference, in the order of their codes."""
         return list(self._classes)
 
-    def update(self, prediction: Prediction) -> Shift | None:
-        """Take the next answer; returns the shift that it completes the evidence for."""
+    def update(self, prediction: Prediction, now_s: float) -> Shift | None:
+        """Take the next answer at `now_s`; returns the shift that it completes the evidence for."""
         time = prediction.event_time.timestamp()
-        found = self.shift.advance(time)
-        if self.shift.wants(time):
-            at = prediction.event
+        at = prediction.event
+        found = self.shift.advance(time, at.partition, now_s)
+        if (sample := self.shift.place(time)) is not None:
             event = (at.topic, at.partition, at.offset, prediction.source, prediction.id)
-            self.shift.keep(Row(time, [self._code(prediction.label), prediction.score], event))
+            sample.keep(Row(time, [self._code(prediction.label), prediction.score], event))
         if self.shift.reference() is not None:
             self.shift.watch(("class", "confidence"), (max(1, len(self._classes)), 0))
         return found

@@ -5,18 +5,26 @@ Used for what comes in (features of events) and for what the model answers (clas
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from schemas.config import ShiftDrift
 from streams.detectors.distance import kolmogorov_smirnov, wasserstein
 from streams.detectors.psi import Psi
-from streams.drift.windows import EventWindows, Row, Thinned
+from streams.drift.rows import Row, Thinned
+from streams.operators.watermark import Watermark
+from streams.operators.windows import EventWindows, Windowing
 
 Floats = npt.NDArray[np.float64]
-_MAX_LISTED = 8
-_MAX_EXAMPLES = 5
+_MAX_LISTED: Final = 8
+_MAX_EXAMPLES: Final = 5
+_MAX_ROWS: Final = 2048
+_AGREEING: Final = 8
+_IDLE_S: Final = 5.0
+_OPEN: Final = 8
+_ASTRAY: Final = 64
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,22 @@ class Shift:
 
 
 class ShiftWatch:
-    """A reference from the first events, then one comparison per window; `hysteresis` of them must agree."""
+    """A reference from the first events, then one comparison per window; `hysteresis` of them must agree.
 
-    def __init__(
-        self, *, threshold: float, window_s: float, reference: int, min_events: int, hysteresis: int
-    ) -> None:
-        self._threshold = threshold
-        self._window_s = window_s
-        self._wanted = reference
-        self._min_events = min_events
+    A window that closed stays as it is: what comes for it later is counted and left out. One with too few
+    events goes on with the next. A few wrong clocks move nothing: eight of 64 events must agree on how far
+    event time is; a partition that lies six windows behind the others is not waited for. When for five
+    seconds nothing but late events came, event time itself went back, and the windows begin anew there.
+
+    Memory: eight open windows of twice 2,048 rows; denser streams are thinned evenly.
+    """
+
+    def __init__(self, config: ShiftDrift, hysteresis: int) -> None:
+        self._threshold = config.psi
+        self._window_s = config.window
+        self._lateness_s = config.lateness
+        self._wanted = config.reference
+        self._min_events = config.min_events
         self._hysteresis = hysteresis
         self.start()
 
@@ -65,17 +80,26 @@ class ShiftWatch:
         """Forget everything and collect a new reference."""
         self._collected: Thinned | None = Thinned(self._wanted)
         self.psi: Psi | None = None
-        self._windows = EventWindows(self._window_s, self._min_events)
         self._streaks: dict[int, int] = {}
         self._began: tuple[float, tuple[str, int, int, str, str]] | None = None
         self.quiet = 0
         self.observations = 0
         self.windows = 0
+        self.late = 0
+        """Events that came after their window had closed, or far ahead of the others."""
+        self._cut()
 
-    @property
-    def late(self) -> int:
-        """Events too far from the current window to count."""
-        return self._windows.late
+    def _cut(self) -> None:
+        """Begin with the first window."""
+        self._watermark = Watermark(self._lateness_s, _IDLE_S, agreeing=_AGREEING)
+        self._windows = EventWindows(
+            Windowing(self._window_s, max_open=_OPEN), lambda: Thinned(max(_MAX_ROWS, self._min_events))
+        )
+        self._gathered: list[Row] = []
+        self._seen = 0
+        self._from = float("-inf")  # from where on the gathered windows cover event time
+        self._on_time_at: float | None = None
+        self._astray = 0
 
     @property
     def readiness(self) -> float:
@@ -84,13 +108,17 @@ class ShiftWatch:
             return 1.0
         return min(self._collected.seen / self._wanted, self._collected.span_s() / self._window_s, 0.99)
 
-    def wants(self, time: float) -> bool:
-        """Tell whether the row of an event is needed; if so `keep` it."""
-        return self._collected.wants() if self._collected is not None else self._windows.wants(time)
-
-    def keep(self, row: Row) -> None:
-        """Put a wanted row into the reference or the window."""
-        (self._windows if self._collected is None else self._collected).keep(row)
+    def place(self, time: float) -> Thinned | None:
+        """Return where the row of an event is to be kept; None when it is late or others stand for it."""
+        if self._collected is not None:
+            return self._collected if self._collected.wants() else None
+        panes = self._windows.panes("", time)
+        if not panes:
+            self.late += 1
+            self._astray += 1
+            return None
+        self._astray = 0
+        return panes[0] if panes[0].wants() else None
 
     def reference(self) -> list[Row] | None:
         """Return the rows of the reference once it is complete and not taken yet."""
@@ -107,12 +135,26 @@ class ShiftWatch:
         self.psi = Psi(names, rows, threshold=self._threshold, categories=categories, missing=missing)
         self._collected = None
 
-    def advance(self, time: float) -> Shift | None:
-        """Note an event's time; if that ends a window, return what `hysteresis` windows agree on."""
+    def advance(self, time: float, partition: int, now_s: float) -> Shift | None:
+        """Note an event's time; if that closes windows, return what `hysteresis` of them agree on."""
+        if self._astray == 0 or self._on_time_at is None:
+            self._on_time_at = now_s
+        elif self._astray >= _ASTRAY and now_s - self._on_time_at > _IDLE_S:
+            self._cut()
+        watermark = self._watermark.update(partition, time, now_s)
         if self.psi is None:
             return None
-        rows = self._windows.advance(time)
-        return self._compare(self.psi, rows) if rows else None
+        newest = self._watermark.newest_s
+        if self._from == float("-inf"):
+            self._from = newest
+        found = None
+        for fired in self._windows.advance(max(watermark, newest - (_OPEN - 2) * self._window_s)):
+            self._gathered += fired.pane.rows
+            self._seen += fired.pane.seen
+            if self._seen >= self._min_events and fired.end_s - self._from >= 0.99 * self._window_s:
+                found = self._compare(self.psi, self._gathered) or found
+                self._gathered, self._seen, self._from = [], 0, fired.end_s
+        return found
 
     def _compare(self, psi: Psi, rows: list[Row]) -> Shift | None:
         table = matrix(rows, len(psi.names))
@@ -154,10 +196,14 @@ class ShiftWatch:
         return {
             "collected": self._collected.snapshot() if self._collected else None,
             "psi": self.psi.snapshot() if self.psi else None,
+            "watermark": self._watermark.snapshot(),
             "windows": self._windows.snapshot(),
+            "gathered": [[list(row) for row in self._gathered], self._seen],
+            "from": None if self._from == float("-inf") else self._from,
+            "astray": [self._astray, self._on_time_at],
             "streaks": [list(item) for item in self._streaks.items()],
             "began": self._began,
-            "counts": [self.quiet, self.observations, self.windows],
+            "counts": [self.quiet, self.observations, self.windows, self.late],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -168,11 +214,16 @@ class ShiftWatch:
         elif self._collected is not None:
             self._collected.restore(state["collected"])
         self.psi = Psi.restored(state["psi"]) if state["psi"] else None
+        self._watermark.restore(state["watermark"])
         self._windows.restore(state["windows"])
+        rows, self._seen = state["gathered"]
+        self._from = float("-inf") if state["from"] is None else state["from"]
+        self._gathered = [Row(time, list(readings), tuple(event)) for time, readings, event in rows]
+        self._astray, self._on_time_at = state["astray"]
         self._streaks = dict(state["streaks"])
         began = state["began"]
         self._began = (began[0], tuple(began[1])) if began else None
-        self.quiet, self.observations, self.windows = state["counts"]
+        self.quiet, self.observations, self.windows, self.late = state["counts"]
 
 
 def matrix(rows: Sequence[Row], width: int) -> Floats:

@@ -55,7 +55,7 @@ class DriftWatch:
         self._now = max(self._now, clean.time.timestamp())
         if not self._drift.input.enabled:
             return []
-        shift = self._input.update(clean, at)
+        shift = self._input.update(clean, at, now.timestamp())
         found = []
         if shift is not None and Signal.INPUT not in self._policy.standing:
             found = self._raise(
@@ -74,7 +74,7 @@ class DriftWatch:
             self._adopt(prediction.version, float("-inf"))
         found = []
         if self._drift.prediction.enabled and prediction.version == self.version:
-            shift = self._prediction.update(prediction)
+            shift = self._prediction.update(prediction, now.timestamp())
             if shift is not None and Signal.PREDICTION not in self._policy.standing:
                 found = self._raise(
                     shift_alert(

@@ -4,17 +4,26 @@ Faust hands an agent one event at a time, which costs more than the work itself;
 that was fetched from a partition (FetchedBatch). Faust keeps the worker's life cycle, the group membership,
 agents and timers; offsets are committed by `ExactlyOnce` alone, with the outputs, in one transaction. The
 topic's acknowledgements are off, so that Faust itself never commits and cannot move the group backwards.
+
+Batches of different partitions overlap: one computes while another's transaction waits for the brokers. Of
+one partition one batch is in hand and one waits; then the agent takes no more, Faust's buffer of eight
+batches fills and its consumer stops fetching until a transaction has ended.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from infra.runtime import metrics
+from infra.runtime.control import Valve
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -22,10 +31,14 @@ from schemas.record import Incoming
 from schemas.topics import Topic
 
 _log = get_logger(__name__)
+RESTORE_S: Final = 300.0
+"""How long a member may take to restore its state before the group goes on without it."""
+_TAKEN_PER_PARTITION: Final = 2
+"""How many batches of one partition are taken over from Faust: one in hand and one waiting for it."""
 
 
 class FetchedBatch(NamedTuple):
-    """What was fetched from one partition in one generation of the group."""
+    """What was fetched from one partition; `generation` counts the seeks of the consumer that took it."""
 
     generation: int
     partition: TopicPartition
@@ -35,6 +48,8 @@ class FetchedBatch(NamedTuple):
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer, reading only what publishers committed, and saying when it was taken."""
 
+    _generation = -1
+
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Faust ties the isolation level to its own transactions, which are not used here.
@@ -42,13 +57,31 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_min_bytes = GATHER_BYTES  # noqa: SLF001
         consumer._fetch_max_wait_ms = GATHER_MS  # noqa: SLF001
+        # Without tables Faust spreads partitions one by one; by ranges, partitions of one number of topics
+        # that have equally many go to the same member. `ExactlyOnce` checks every assignment.
+        consumer._partition_assignment_strategy = (RangePartitionAssignor,)  # noqa: SLF001
         return consumer
 
+    async def read_on(self, positions: Mapping[TopicPartition, int], generation: int) -> None:
+        """Seek, and mark what is taken from then on with `generation`."""
+        await self.call_thread(self._read_on, positions, generation)
+
+    async def _read_on(self, positions: Mapping[TopicPartition, int], generation: int) -> None:
+        # Nothing is awaited here, nor between the taking of records and their mark, in this same thread.
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        for partition, position in positions.items():
+            if partition in assigned:
+                consumer.seek(partition, position)
+        self._generation = generation
+
     async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
+        app = cast("BatchApp", self.app)
+        metrics.observe_lag(consumer, app.group)
+        if app.valve is not None:
+            app.valve.apply(consumer)
         fetched = await super()._fetch_records(consumer, *args, **kwargs)
-        # Read here, in the consumer's own thread, with nothing awaited since the records were taken: the
-        # rebalance listener of this same thread sets it before the worker hears of a new assignment.
-        generation = self.app.consumer_generation_id
+        generation = self._generation
         return {
             partition: [
                 FetchedBatch(generation, TopicPartition(partition.topic, partition.partition), records)
@@ -57,10 +90,42 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         }
 
 
+class _Unfiltered(dict[TP, int | None]):
+    """Faust's memory of what it has read, always empty: `ExactlyOnce` leaves out what is committed.
+
+    A late batch of before a seek would raise it, and what is fetched again after the seek be passed over.
+    """
+
+    def __getitem__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        """Forget it."""
+
+
+class _RebalanceListener(driver.ConsumerRebalanceListener):
+    """Faust's listener, of a member that stays alive while it restores its state.
+
+    aiokafka sends heartbeats only after the listener has returned; without them the brokers would take a
+    member for dead that restores longer than its session, and give its partitions away, again and again.
+    """
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        # There is no public way; started twice, it is one task.
+        self._thread._ensure_consumer()._coordinator._start_heartbeat_task()  # noqa: SLF001
+        await super().on_partitions_assigned(assigned)
+
+
 class BatchConsumer(driver.Consumer):
     """Faust's Kafka consumer, delivering each partition's fetched records as one message."""
 
+    RebalanceListener = _RebalanceListener
     app: "BatchApp"
+    _generation = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _Unfiltered()
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -88,9 +153,31 @@ class BatchConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Fence former owners before Faust asks for the committed offsets and seeks to them."""
-        await self.app.exactly_once.assign([TopicPartition(*tp) for tp in assigned], generation_id)
+        """Fence former owners before Faust seeks to where they ended."""
+        try:
+            await self.app.exactly_once.assign(
+                [TopicPartition(*tp) for tp in assigned], self._next_generation()
+            )
+        except Exception as error:
+            # aiokafka would log this and go on, with partitions that nobody processes.
+            await self.app.fail(error)
+            raise
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def perform_seek(self) -> None:
+        """Read on where `ExactlyOnce` stands; Faust calls it when it resumes, or has thrown records away.
+
+        What was taken before the seek is of an older generation and dropped, for some of it may be missing.
+        Faust itself leaves partitions alone that have no committed offset yet: what it had taken of them and
+        thrown away would be passed over.
+        """
+        generation = self._next_generation()
+        positions = self.app.exactly_once.read_on(generation)
+        await cast(_ConsumerThread, self._thread).read_on(positions, generation)
+
+    def _next_generation(self) -> int:
+        self._generation += 1
+        return self._generation
 
 
 class BatchTransport(driver.Transport):
@@ -110,9 +197,22 @@ class _AsFetched(faust.Schema[Any, Any]):
 
 
 class BatchApp(faust.App):
-    """A Faust app with one agent, which runs `handler` on the batches of `topic`."""
+    """A Faust app with one agent, which runs `handler` on the batches of `topic`.
 
-    def __init__(self, settings: Settings, *, group: str, topic: Topic, handler: Handler) -> None:
+    Partitions of the topics `beside` are processed together with the topic's partition of the same number:
+    by one member, with one state, one step at a time (`ExactlyOnce`).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        group: str,
+        topic: Topic,
+        handler: Handler,
+        beside: Sequence[Topic] = (),
+        valve: Valve | None = None,
+    ) -> None:
         super().__init__(
             settings.config.topic_prefix + group,
             broker=f"kafka://{settings.endpoints.kafka}",
@@ -124,30 +224,56 @@ class BatchApp(faust.App):
             consumer_auto_offset_reset="earliest",
             broker_session_timeout=6.0,
             broker_heartbeat_interval=1.0,
+            broker_rebalance_timeout=RESTORE_S,  # the others wait for a member that is still restoring
             broker_max_poll_records=4000,
             stream_wait_empty=False,
             stream_buffer_maxsize=8,
         )
         self.transport = BatchTransport(url=self.conf.broker, app=self, loop=self.loop)
-        self.exactly_once = ExactlyOnce(settings, group, handler)
+        topics = (topic, *beside)
+        self.exactly_once = ExactlyOnce(settings, group, handler, together=topics if beside else ())
         self.failure: BaseException | None = None
-        source = self.topic(settings.topic(topic), schema=_AsFetched(), acks=False)
+        self.group = settings.config.topic_prefix + group
+        self.valve = valve
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._room: defaultdict[int, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_TAKEN_PER_PARTITION)
+        )
+        source = self.topic(*map(settings.topic, topics), schema=_AsFetched(), acks=False)
         self.agent(source, name=f"{group}.batches")(self._run)
+
+    async def on_start(self) -> None:
+        """Begin to follow the operators' orders; until they are known nothing is fetched."""
+        await super().on_start()
+        if self.valve is not None:
+            self.add_future(self.valve.follow())
 
     async def on_stop(self) -> None:
         """Finish the batches in hand and leave."""
         await self.exactly_once.stop()
 
+    async def fail(self, error: BaseException) -> None:
+        """End the worker; it would go on with the next batch, and a batch must never be passed over."""
+        self.failure = error
+        _log.error("worker.failed", error=str(error), exc_info=error)
+        await self.crash(error)
+
     async def _run(self, batches: Any) -> None:
         async for batch in batches:
-            try:
-                await self.exactly_once.batch(*batch)
-            except Exception as error:
-                # Faust would log this and go on with the next batch; a batch must never be passed over.
-                self.failure = error
-                _log.exception("worker.failed", error=str(error))
-                await self.crash(error)
-                raise
+            room = self._room[batch.partition.partition]
+            await room.acquire()
+            # Started in the order in which they came, and kept in it by the lane's lock, which is fair.
+            task = asyncio.create_task(self._process(batch, room))
+            self._in_hand.add(task)
+            task.add_done_callback(self._in_hand.discard)
+
+    async def _process(self, batch: FetchedBatch, room: asyncio.Semaphore) -> None:
+        try:
+            await self.exactly_once.batch(*batch)
+        except Exception as error:  # noqa: BLE001  # whatever it is: the state is ahead of the log
+            await self.fail(error)
+        finally:
+            room.release()
 
 
 def run_worker(app: BatchApp) -> NoReturn:

@@ -1,17 +1,15 @@
-"""Masks what varies from event to event, so that texts that mean the same are the same; and personal data.
+"""Masks what varies from event to event, so that texts that mean the same are the same.
 
 Consumes normalised text, produces text in which numbers read `<num>`, addresses `<ip>`, e-mail `<email>`,
 long hexadecimal ids `<id>` and timestamps `<time>`. Equal masked texts get equal answers from a model.
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
+from streams.operators.identifiers import EMAIL
+
 _HAS_EMAIL: Final = re.compile(r"[^\s@]@[^\s@]")
-_EMAIL: Final = re.compile(
-    r"(?<![A-Za-z0-9._+-])[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+", re.ASCII
-)
 _TIME: Final = re.compile(
     r"(?<!\d)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -39,13 +37,12 @@ _OUTLINE: Final = bytes(
     for byte in range(256)
 )
 _OUTLINE_HEX: Final = bytes(ord("0") if byte == ord("a") else byte for byte in range(256))
-_PERSONAL_TAGS: Final = {"client_ip": "<ip>", "ip": "<ip>"}
 
 
 def masked(text: str) -> str:
     """Return the text with its variable parts masked. Idempotent."""
     if "@" in text and _HAS_EMAIL.search(text):
-        text = _EMAIL.sub("<email>", text)
+        text = EMAIL.sub("<email>", text)
     outline = text.encode("utf-8", "replace").translate(_OUTLINE)
     if b"0" not in outline:
         return text
@@ -58,29 +55,3 @@ def masked(text: str) -> str:
     if outline.count(b":") >= 4:
         text = _IPV6.sub("<ip>", text)
     return _NUMBER.sub("<num>", text)
-
-
-class PersonalData:
-    """Replaces the attributes that a stream's configuration calls personal. Keeps no state.
-
-    `email` stands for e-mail addresses inside any attribute, every other name for an attribute as a whole.
-    """
-
-    def __init__(self, names: Iterable[str]) -> None:
-        names = set(names)
-        self._emails = "email" in names
-        self._whole = {name: _PERSONAL_TAGS.get(name, f"<{name}>") for name in names - {"email"}}
-
-    def mask(self, attributes: dict[str, str]) -> tuple[str, ...]:
-        """Mask in place and return the names of the attributes that were."""
-        hit = [name for name in self._whole if name in attributes]
-        for name in hit:
-            attributes[name] = self._whole[name]
-        if self._emails:
-            for name, value in attributes.items():
-                if "@" in value:
-                    replaced = _EMAIL.sub("<email>", value)
-                    if replaced != value:
-                        attributes[name] = replaced
-                        hit.append(name)
-        return tuple(hit)

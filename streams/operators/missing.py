@@ -3,15 +3,20 @@
 A reading that an event does not name at all is not missing: sensors report at rates of their own.
 """
 
-from statistics import fmean
+from math import inf, isfinite
+from statistics import fmean, median
+from typing import Final
 
 from schemas.config import Cleaning
 from schemas.errors import Reason, Rejected
 from streams.operators.history import Recent
 
+FROM_HISTORY: Final = frozenset({"last", "mean", "median"})
+"""The policies that need what a source sent before."""
+
 
 class Missing:
-    """One stream's policy: drop, a constant, the source's last reading, or its recent mean."""
+    """One stream's policy: drop, a constant, the source's last reading, its recent mean or median."""
 
     def __init__(self, cleaning: Cleaning) -> None:
         self._policy = cleaning.missing
@@ -48,4 +53,10 @@ class Missing:
             return self._constant
         if self._policy == "drop" or recent is None or not recent.readings:
             return None
-        return recent.readings[-1] if self._policy == "last" else fmean(recent.readings)
+        if self._policy == "last":
+            return recent.last
+        try:
+            guess = fmean(recent.readings) if self._policy == "mean" else median(recent.readings)
+        except OverflowError:
+            guess = inf
+        return guess if isfinite(guess) else recent.last  # a sum of readings near the largest float

@@ -5,27 +5,32 @@ Consumes `RawEvent` with the coordinates and arrival time of its record, produce
 
 from collections import OrderedDict
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 from schemas.clean import Clean, Flags
 from schemas.config import Stream
+from schemas.errors import Reason, Rejected
 from schemas.raw import ApiRequest, LogLine, RawEvent, SensorReading
 from schemas.record import Coordinates, Incoming
 from streams.operators.history import History
-from streams.operators.mask import PersonalData, masked
+from streams.operators.html import stripped
+from streams.operators.mask import masked
 from streams.operators.missing import Missing
 from streams.operators.outliers import Outliers
-from streams.operators.text import normalise, percent_decoded
+from streams.operators.personal import PersonalData
+from streams.operators.text import Form, normalise, percent_decoded
 from streams.operators.timestamps import Timestamps
 from streams.operators.values import Values
 
-MAX_ATTRIBUTE: Final = 1024
 _TEXTS_REMEMBERED: Final = 16_384
 _TEXT_REMEMBERED_LENGTH: Final = 512
 _NO_FLAGS: Final = Flags()
+_FORMS: Final[dict[str, Form | None]] = {"nfc": "NFC", "nfkc": "NFKC", "keep": None}
 
-Parts = tuple[str, dict[str, float], dict[str, str], tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]
-"""Text, values, attributes, and the names of imputed, outlying and repaired fields."""
+Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+"""The names of imputed, outlying and repaired readings."""
+
+_NO_NAMES: Final[Names] = ((), (), ())
 
 
 class Normalise:
@@ -35,14 +40,17 @@ class Normalise:
         config = stream.clean
         self._name = name
         self._kind = stream.kind
-        self._nfc = config.text == "nfc"
+        self._form = _FORMS[config.text]
+        self._strip = config.html == "strip"
+        self._repair = config.utf8 == "repair"
         self._times = Timestamps(config)
-        self._personal = PersonalData(config.mask)
+        self._personal = PersonalData(config.mask, config.mask_fields)
         self._values = Values(config)
+        self._unbounded = not config.ranges
         self._missing = Missing(config)
         self._outliers = Outliers(config)
         self.history = History()
-        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._texts: OrderedDict[str, tuple[str, bool]] = OrderedDict()
 
     def at(self, now: datetime) -> None:
         """Set the moment by which the next events are judged."""
@@ -52,31 +60,48 @@ class Normalise:
         """Normalise one event.
 
         Raises:
-            Rejected: its time or a reading cannot be used.
+            Rejected: its time, a reading or its encoding cannot be used.
         """
-        time, late, time_missing = self._times.resolve(event.time, record.timestamp)
+        if event.repaired and not self._repair:
+            raise Rejected(Reason.INVALID_UTF8, "it is not UTF-8, and this stream does not have it repaired")
+        time, remark = self._times.resolve(event.time, record.timestamp)
         data = event.data
-        names: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
+        names = _NO_NAMES
         text = ""
+        personal_text = False
         values: dict[str, float] = {}
         attributes: dict[str, str] = {}
         if isinstance(data, ApiRequest):
-            text, values, attributes = self._request(data)
+            (text, personal_text), values, attributes = self._request(data)
         elif isinstance(data, LogLine):
-            text, attributes = self._line(data)
+            (text, personal_text), attributes = self._line(data)
         else:
             values, names = self._reading(data, event.source)
-        personal = self._personal.mask(attributes) if attributes else ()
+        personal: tuple[str, ...] = ()
+        if attributes:
+            path = attributes.get("path", "")
+            known = (
+                "path"
+                if path and not personal_text and not self._strip and self._personal.tells(path)
+                else ""
+            )
+            personal = self._personal.mask(attributes, known)
         imputed, outlier, repaired = names
+        if personal_text:
+            personal = (*personal, "text")
+        if event.repaired:
+            repaired = (*repaired, "data")
+        if remark == "replaced":
+            repaired = (*repaired, "time")
         flags = _NO_FLAGS
-        if late or time_missing or personal or imputed or outlier or repaired:
+        if remark or personal or imputed or outlier or repaired:
             flags = Flags(
                 imputed=imputed,
                 outlier=outlier,
                 masked=personal,
                 repaired=repaired,
-                late=late,
-                time_missing=time_missing,
+                late=remark == "late",
+                time_missing=remark == "missing",
             )
         return Clean(
             stream=self._name,
@@ -91,46 +116,59 @@ class Normalise:
             flags=flags,
         )
 
-    def _request(self, data: ApiRequest) -> tuple[str, dict[str, float], dict[str, str]]:
+    def _request(self, data: ApiRequest) -> tuple[tuple[str, bool], dict[str, float], dict[str, str]]:
         path = data.path
         target = f"{path}?{data.query}" if data.query else path
         whole = f"{data.method} {target} {data.body}" if data.body else f"{data.method} {target}"
-        attributes = {"method": data.method[:32], "path": path[:MAX_ATTRIBUTE]}
+        attributes = {"method": self._plain(data.method[:32]), "path": self._plain(path)}
         if data.status is not None:
             attributes["status"] = str(data.status)
         if data.client_ip:
-            attributes["client_ip"] = data.client_ip[:MAX_ATTRIBUTE]
+            attributes["client_ip"] = self._plain(data.client_ip)
         if data.user_agent:
-            attributes["user_agent"] = data.user_agent[:MAX_ATTRIBUTE]
+            attributes["user_agent"] = self._plain(data.user_agent)
         values = {} if data.duration_ms is None else {"duration_ms": data.duration_ms}
         return self._text(whole, encoded=True), values, attributes
 
-    def _line(self, data: LogLine) -> tuple[str, dict[str, str]]:
+    def _line(self, data: LogLine) -> tuple[tuple[str, bool], dict[str, str]]:
         attributes = {}
         if data.level:
-            attributes["level"] = data.level[:32].upper()
+            attributes["level"] = self._plain(data.level[:32].upper())
         if data.logger:
-            attributes["logger"] = data.logger[:MAX_ATTRIBUTE]
+            attributes["logger"] = self._plain(data.logger)
         if data.host:
-            attributes["host"] = data.host[:MAX_ATTRIBUTE]
+            attributes["host"] = self._plain(data.host)
         return self._text(data.message, encoded=False), attributes
 
-    def _reading(
-        self, data: SensorReading, source: str
-    ) -> tuple[dict[str, float], tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
-        numbers, repaired = self._values.read(data)
+    def _plain(self, attribute: str) -> str:
+        """Return an attribute without control characters; its spaces are its own where there are none."""
+        if attribute.isascii() and attribute.isprintable():
+            return attribute
+        return normalise(attribute, self._form)
+
+    def _reading(self, data: SensorReading, source: str) -> tuple[dict[str, float], Names]:
         recent = self.history.of(source)
+        if self._unbounded and not data.units and self._outliers.unremarkable(data.values, recent):
+            return cast("dict[str, float]", data.values), _NO_NAMES
+        numbers, repaired = self._values.read(data)
         values, imputed = self._missing.fill(numbers, recent)
         outlier = self._outliers.judge(values, imputed, recent)
         return values, (tuple(imputed), tuple(outlier), tuple(repaired))
 
-    def _text(self, text: str, *, encoded: bool) -> str:
-        """Return what the model reads; short texts that came lately are answered from memory."""
+    def _text(self, text: str, *, encoded: bool) -> tuple[str, bool]:
+        """Return what the model reads, and whether it held personal data.
+
+        Short texts that came lately are answered from memory.
+        """
         known = self._texts.get(text)
         if known is not None:
             return known
-        decoded = percent_decoded(text) if encoded else text
-        result = masked(normalise(decoded, nfc=self._nfc))
+        read = percent_decoded(text) if encoded else text
+        if self._strip:
+            read = stripped(read)
+        plain = normalise(read, self._form)
+        stored = self._personal.mask_text(plain)
+        result = masked(stored), stored is not plain and stored != plain
         if len(text) <= _TEXT_REMEMBERED_LENGTH:
             self._texts[text] = result
             if len(self._texts) > _TEXTS_REMEMBERED:

@@ -24,6 +24,7 @@ TABLES: Final[dict[str, str]] = {
     topics.SWAPS.name: "swaps",
     topics.LOOP.name: "loop",
     topics.DEAD.name: "dead",
+    topics.CONTROL.name: "control",
 }
 """The table of each topic."""
 

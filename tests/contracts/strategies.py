@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from schemas.clean import Clean
+from schemas.control import Control
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
@@ -25,6 +26,7 @@ CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Release,
     Swap,
     Transition,
+    Control,
 )
 
 _LEAF: dict[Any, st.SearchStrategy[Any]] = {

@@ -23,8 +23,8 @@ from schemas.label import Label
 from schemas.record import Outgoing
 from streams import sink
 from streams.engines.memory import MemoryRecord
-from streams.sink.feed import Feed
-from streams.sink.rows import TABLES, TOPICS
+from streams.sink.feed import Begun, Feed, highest
+from streams.sink.rows import TABLES, TOPICS, encode_rows
 from tests.waiting import aeventually
 
 pytestmark = pytest.mark.live
@@ -159,6 +159,44 @@ async def test_two_writers_from_the_same_offset_write_once(warehouse, unique):
     loser = two if results[0] else one
     assert await loser.write(records(unique, end + 1, 120))
     assert await offsets(warehouse) == list(range(121))
+
+
+async def test_one_question_settles_the_inserts_of_a_round(warehouse, unique):
+    """Two writers insert both partitions before anybody asks: each offset is there once, each loser knows."""
+    ones, twos = ([Feed(warehouse, "events", unique, partition) for partition in (0, 1)] for _ in range(2))
+    for feed in (*ones, *twos):
+        await feed.locate()
+    sizes = {id(feed): 40 + 10 * number for number, feed in enumerate((*ones, *twos))}
+    batches = {
+        id(feed): [
+            record._replace(partition=number % 2) for record in records(unique, 0, sizes[id(feed)] - 1)
+        ]
+        for number, feed in enumerate((*ones, *twos))
+    }
+    begun = await asyncio.gather(*(feed.begin(batches[id(feed)]) for feed in (*ones, *twos)))
+    ends = await highest(warehouse, "events", unique)
+    for number, (feed, insert) in enumerate(zip((*ones, *twos), begun, strict=True)):
+        assert insert is not None
+        end = ends[number % 2]
+        assert await feed.finish(insert, end) == (end == sizes[id(feed)] - 1)
+        assert feed.position == end + 1
+    rows = await warehouse.query(
+        f"SELECT _partition, count() AS n, uniqExact(_offset) AS different FROM {warehouse.database}.events "
+        "GROUP BY _partition"
+    )
+    assert {row["_partition"]: (row["n"], row["different"]) for row in rows} == {
+        partition: (end + 1, end + 1) for partition, end in ends.items()
+    }
+
+
+async def test_an_insert_that_left_no_rows_is_sent_again(warehouse, unique):
+    """Whether or not ClickHouse said that it had inserted: what the table holds decides."""
+    feed = Feed(warehouse, "events", unique, 0)
+    await feed.locate()
+    rows = encode_rows(records(unique, 0, 9))
+    assert await feed.finish(Begun(rows, 9, inserted=False), -1)
+    assert await feed.finish(Begun(encode_rows(records(unique, 10, 19)), 19, inserted=True), 9)
+    assert await offsets(warehouse) == list(range(20))
 
 
 async def test_a_late_insert_of_a_fenced_writer_is_absorbed(warehouse, unique):

@@ -108,6 +108,14 @@ def test_parameters_settings_and_sessions(client: Client) -> None:
     assert client.query("SELECT a FROM mine").result_rows == [(7,)]
 
 
+def test_the_engines_caches_are_bounded(client: Client) -> None:
+    """By default they may take half of the machine's memory, which the broker and the workers need."""
+    found = client.query(
+        "SELECT sum(toUInt64(value)) FROM system.server_settings WHERE name LIKE '%mark_cache_size'"
+    )
+    assert 0 < found.result_rows[0][0] <= 512 << 20
+
+
 def test_a_session_does_not_leak_into_others(client: Client, http: httpx.Client, unique: str) -> None:
     """SET, USE and temporary tables without a session are gone with their request."""
     client.command(f"CREATE DATABASE {unique}")

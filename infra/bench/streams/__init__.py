@@ -1,1 +1,1 @@
-"""What `headrace bench streams` runs."""
+"""The stream side's speed beside its peers: consumes one seeded event stream, produces rates."""

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from infra.local.warehouse.connection import Connection, Pool
 from infra.local.warehouse.errors import (
@@ -22,6 +23,7 @@ from infra.local.warehouse.errors import (
 )
 from infra.local.warehouse.native import framed
 from infra.local.warehouse.query import Query, Summary
+from infra.local.warehouse.room import refuse_without_room
 
 # Formats whose text is the same whether it is written at once or in pieces: only their results may be
 # streamed (chDB writes each piece as a whole file: a second Arrow header, a second line of column names).
@@ -45,6 +47,15 @@ _STREAMABLE = frozenset(
     }
 )
 _FORMAT_TAIL = re.compile(rb"\bFORMAT\s+([A-Za-z0-9]+)\s*;?\s*(?:SETTINGS\b.*)?$", re.IGNORECASE | re.DOTALL)
+# The machine is shared with the broker and the workers, so the caches, which by default may take half of it,
+# are bounded; what a soak needs stays far below.
+_SERVER_SETTINGS = {
+    "max_server_memory_usage_to_ram_ratio": "0.5",
+    "mark_cache_size": str(256 << 20),
+    "index_mark_cache_size": str(128 << 20),
+    "primary_index_cache_size": str(256 << 20),
+    "query_condition_cache_size": str(32 << 20),
+}
 # chDB's classes of statements: one that changes nothing; one that changes its connection (SET, USE, …).
 _READ_ONLY, _CONTROL = 0, 3
 
@@ -58,8 +69,10 @@ class Engine:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._root = Connection(str(path))  # held to the end, so that the engine never ends between requests
-        self._pool = Pool(str(path))
+        self._path = path
+        opened = f"{path}?{urlencode(_SERVER_SETTINGS)}"
+        self._root = Connection(opened)  # held to the end, so that the engine never ends between requests
+        self._pool = Pool(opened)
         self.version = self._root.run("SELECT version()").bytes().decode().strip()
         self.timezone = self._root.run("SELECT timezone()").bytes().decode().strip()
 
@@ -92,6 +105,8 @@ class Engine:
 
     def _results(self, connection: Connection, query: Query) -> Iterator[Any]:
         statement = query.statement
+        if statement.verb == "INSERT":
+            refuse_without_room(self._path)
         if statement.insert_format is not None:
             yield _insert(connection, query)
             return

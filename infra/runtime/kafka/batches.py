@@ -12,11 +12,14 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.runtime import metrics
+from infra.runtime.control import Valve, opened_valve
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
+from schemas.control import Stage
 from schemas.errors import Retryable
 from schemas.topics import Topic
 
@@ -30,12 +33,22 @@ Idle = Callable[[], Awaitable[None]]
 class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """One group member; made anew after a broker failure, so that its state comes from the log again."""
 
-    def __init__(self, settings: Settings, *, group: str, topics: Sequence[Topic], handler: Handler) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        group: str,
+        topics: Sequence[Topic],
+        handler: Handler,
+        valve: Valve | None = None,
+    ) -> None:
+        self._group = settings.config.topic_prefix + group
+        self._valve = valve
         self._topics = [settings.topic(topic) for topic in topics]
         self._work = ExactlyOnce(settings, group, handler)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.endpoints.kafka,
-            group_id=settings.config.topic_prefix + group,
+            group_id=self._group,
             client_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
@@ -46,6 +59,7 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
             fetch_max_wait_ms=GATHER_MS,
         )
         self._generation = 0
+        self._failure: Exception | None = None
         self.progressed = False
 
     async def run(self, *, max_records: int, max_wait_s: float, idle: Idle | None = None) -> None:
@@ -60,11 +74,17 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         finally:
             await lifecycle.stop(self._consumer)
             await self._work.stop()
+            metrics.forget_lag(self._group)
 
     async def _round(self, max_records: int, max_wait_s: float) -> None:
+        metrics.observe_lag(self._consumer, self._group)
+        if self._valve is not None:
+            self._valve.apply(self._consumer)
         fetched = await self._consumer.getmany(timeout_ms=int(max_wait_s * 1000), max_records=max_records)
         # Nothing is awaited between the taking of the records, inside getmany, and this line.
         generation = self._generation
+        if self._failure is not None:
+            raise self._failure
         await asyncio.gather(
             *(self._work.batch(generation, partition, records) for partition, records in fetched.items())
         )
@@ -77,8 +97,13 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Take partitions over, then read on from where the log says."""
         generation = self._generation + 1
-        for partition, position in (await self._work.assign(assigned, generation)).items():
-            self._consumer.seek(partition, position)
+        try:
+            for partition, position in (await self._work.assign(assigned, generation)).items():
+                self._consumer.seek(partition, position)
+        except Exception as error:
+            # aiokafka logs what a listener raises and goes on, with partitions that nobody processes.
+            self._failure = error
+            raise
         # Only now: what was taken before the seeks belongs to no generation, is dropped and fetched again.
         self._generation = generation
 
@@ -92,21 +117,25 @@ async def run_batches(
     max_records: int = 2000,
     max_wait_s: float = 0.05,
     idle: Idle | None = None,
+    stage: Stage | None = None,
 ) -> None:
     """Process batches until cancelled; when the brokers fail, start anew with growing pauses.
+
+    As a `stage` it can be paused by operators (`infra.runtime.control`).
 
     Raises:
         Fatal: the partition belongs to another member, or going on would lose or double something.
     """
     backoff_s = _FIRST_BACKOFF_S
-    while True:
-        loop = BatchLoop(settings, group=group, topics=topics, handler=handler)
-        try:
-            await create_topics(settings)
-            await loop.run(max_records=max_records, max_wait_s=max_wait_s, idle=idle)
-        except (KafkaError, Retryable) as error:
-            if loop.progressed:
-                backoff_s = _FIRST_BACKOFF_S
-            _log.warning("batches.interrupted", error=str(error), again_in_s=backoff_s)
-            await asyncio.sleep(backoff_s)
-            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
+    async with opened_valve(settings, stage) as valve:
+        while True:
+            loop = BatchLoop(settings, group=group, topics=topics, handler=handler, valve=valve)
+            try:
+                await create_topics(settings)
+                await loop.run(max_records=max_records, max_wait_s=max_wait_s, idle=idle)
+            except (KafkaError, Retryable) as error:
+                if loop.progressed:
+                    backoff_s = _FIRST_BACKOFF_S
+                _log.warning("batches.interrupted", error=str(error), again_in_s=backoff_s)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)

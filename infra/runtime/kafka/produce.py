@@ -1,6 +1,5 @@
 """Publishing outside a transaction: idempotent, and done only when the brokers have acknowledged."""
 
-import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -9,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from infra.runtime.kafka import lifecycle
+from infra.runtime.kafka.fill import MAX_BATCH_BYTES, MAX_REQUEST_BYTES, send_filled
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
@@ -26,7 +26,8 @@ class Publisher:
             acks="all",
             enable_idempotence=True,
             linger_ms=linger_ms,
-            max_request_size=2 * 1024 * 1024,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
         )
 
     async def start(self) -> None:
@@ -69,16 +70,41 @@ class Publisher:
                 key=record.key,
                 partition=partition,
                 timestamp_ms=timestamp_ms,
-                headers=list(headers),
+                headers=[*record.headers, *headers],
             )
         except KafkaError as error:
             raise Retryable(f"Kafka did not acknowledge a record for {topic}: {error}") from error
         return Coordinates(metadata.topic, metadata.partition, metadata.offset)
 
-    async def send_all(self, records: Sequence[Outgoing]) -> list[Coordinates]:
+    async def send_all(
+        self,
+        records: Sequence[Outgoing],
+        *,
+        timestamps_ms: Sequence[int] | None = None,
+    ) -> list[Coordinates]:
         """Publish records together and return their coordinates, in order, once all are acknowledged.
+
+        They travel as whole batches, one a partition. `timestamps_ms` has an entry for each record.
 
         Raises:
             Retryable: at least one was not acknowledged; the others may be in the log.
+            Fatal: one is larger than brokers take; none was sent.
         """
-        return list(await asyncio.gather(*(self.send(record) for record in records)))
+        try:
+            placed = await send_filled(
+                self._producer,
+                records,
+                self._count,
+                prefix=self._prefix,
+                timestamps_ms=timestamps_ms,
+            )
+        except KafkaError as error:
+            raise Retryable(f"Kafka did not acknowledge {len(records)} records: {error}") from error
+        coordinates = []
+        for batch in placed:
+            coordinates.append(Coordinates(batch.topic, batch.partition, batch.base))
+            batch.base += 1
+        return coordinates
+
+    async def _count(self, topic: str) -> int:
+        return len(await self._producer.partitions_for(topic))

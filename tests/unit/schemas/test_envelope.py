@@ -22,6 +22,11 @@ def encoded(**changes: Any) -> bytes:
     return msgspec.json.encode(event)
 
 
+def read(event: RawEvent) -> dict[str, Any]:
+    """Return what the cleaning stage reads of an event."""
+    return {name: getattr(event, name) for name in RawEvent.__struct_fields__}
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_structured_events_of_every_kind_are_read(kind):
     """An event of each kind comes out with its payload in the kind's own shape."""
@@ -46,7 +51,7 @@ def test_binary_mode_equals_structured_mode():
         ("ce_stream", b"logs"),
         ("content-type", b"application/json"),
     ]
-    assert decode_event(b'{"message":"started"}', headers) == decode_event(encoded())
+    assert read(decode_event(b'{"message":"started"}', headers)) == read(decode_event(encoded()))
 
 
 def test_the_content_type_decides_the_mode():
@@ -132,14 +137,57 @@ def test_the_identity_of_a_rejected_event_is_read_where_it_can_be():
     assert identity_of(b"{}", [("ce_id", b"9"), ("ce_source", b"s")]) == ("s", "9", "")
 
 
+def test_damaged_text_is_repaired_where_that_is_asked():
+    """Bytes that are no UTF-8 and halves of surrogate pairs read U+FFFD, and the event says so."""
+    damaged = encoded(data={"message": "caf@ #"}).replace(b"@", b"\xe9").replace(b"#", b"\\ud83d")
+    event = decode_event(damaged, repair=True)
+    assert event.data == LogLine(message="caf\ufffd \ufffd")
+    assert event.repaired
+    assert not decode_event(encoded(), repair=True).repaired
+    with pytest.raises(Rejected) as caught:
+        decode_event(damaged)
+    assert caught.value.reason is Reason.INVALID_UTF8
+
+
+def test_repair_reaches_every_mode():
+    """The data of binary mode, of base64, and behind a byte order mark."""
+    headers = [("ce_specversion", b"1.0"), ("ce_id", b"1"), ("ce_source", b"s")]
+    headers.append(("ce_type", event_type(Kind.LOG).encode()))
+    for event in (
+        decode_event(b'{"message":"a\xff"}', headers, repair=True),
+        decode_event(
+            encoded(data=None, data_base64=base64.b64encode(b'{"message":"a\xff"}').decode()), repair=True
+        ),
+    ):
+        assert event.data == LogLine(message="a\ufffd")
+        assert event.repaired
+    assert decode_event(b"\xef\xbb\xbf" + encoded(), repair=True).data == LogLine(message="started")
+
+
+@pytest.mark.parametrize("field", ["id", "source"])
+def test_an_identity_is_never_repaired(field):
+    """Two damaged ids could become one, and an event would be lost as a duplicate."""
+    with pytest.raises(Rejected) as caught:
+        decode_event(encoded(**{field: "a@"}).replace(b"@", b"\xff"), repair=True)
+    assert (caught.value.reason, caught.value.field) == (Reason.INVALID_UTF8, field)
+
+
+def test_an_escaped_backslash_is_no_damage():
+    """A text about an escape stays what it is, whole pairs stay characters."""
+    event = decode_event(encoded(data={"message": "\\ud83d \U0001f600"}), repair=True)
+    assert event.data == LogLine(message="\\ud83d \U0001f600")
+    assert not event.repaired
+
+
 @given(
     st.binary(max_size=300),
     st.lists(st.tuples(st.sampled_from(["ce_id", "ce_type", "x"]), st.binary(max_size=9))),
+    st.booleans(),
 )
-def test_arbitrary_bytes_are_read_or_rejected(value, headers):
+def test_arbitrary_bytes_are_read_or_rejected(value, headers, repair):
     """No input raises anything but Rejected."""
     try:
-        event = decode_event(value, headers, max_bytes=250)
+        event = decode_event(value, headers, max_bytes=250, repair=repair)
     except Rejected:
         return
     assert isinstance(event, RawEvent)
@@ -150,6 +198,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
+
+
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=4))
+def test_damaged_bytes_are_repaired_or_rejected(at, damage):
+    """A good event with some bytes overwritten is read or rejected, and what is read is whole text."""
+    document = encoded(data={"message": "m" * 200})
+    try:
+        event = decode_document(document[:at] + damage + document[at + len(damage) :], repair=True)
+    except Rejected:
+        return
+    assert isinstance(event.data, LogLine)
+    event.data.message.encode()
 
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), JSON, max_size=2))

@@ -16,8 +16,9 @@ from schemas.errors import Reason
 from schemas.raw import structured
 from schemas.record import Coordinates, Kind
 from streams.engines.memory import MemoryRecord
+from streams.operators.batch import Batch
 from streams.operators.dead_letter import MAX_ORIGINAL_BYTES
-from streams.operators.pipeline import Batch, CleanPipeline
+from streams.operators.pipeline import CleanPipeline
 
 NOW = datetime(2026, 3, 14, 9, 27, tzinfo=UTC)
 STREAMS = {

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from streams.operators.text import MAX_TEXT, normalise, percent_decoded
 
 
-@given(st.text(max_size=200))
-def test_normalising_is_idempotent(text):
+@given(st.text(max_size=200), st.sampled_from(["NFC", "NFKC", None]))
+def test_normalising_is_idempotent(text, form):
     """A normalised text stays as it is."""
-    once = normalise(text)
-    assert normalise(once) == once
-    assert unicodedata.is_normalized("NFC", once)
+    once = normalise(text, form)
+    assert normalise(once, form) == once
+    assert form is None or unicodedata.is_normalized(form, once)
     assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in once)
 
 
@@ -38,6 +38,18 @@ def test_long_text_is_cut():
     """Text beyond the bound is cut, not kept."""
     assert len(normalise("x" * (MAX_TEXT + 5))) == MAX_TEXT
     assert len(normalise("é " * MAX_TEXT)) <= MAX_TEXT
+
+
+def test_the_compatible_form_folds_what_only_looks_different():
+    """Full-width signs and ligatures become plain ones."""
+    assert normalise("Ａｄｍｉｎ ﬁle①", "NFKC") == "Admin file1"
+    assert normalise("e\u0301", None) == "e\u0301"
+
+
+def test_the_cut_leaves_no_half_of_a_word():
+    """A long text ends between two words."""
+    text = normalise("x" * (MAX_TEXT - 5) + " bob@example.com")
+    assert text == "x" * (MAX_TEXT - 5)
 
 
 @pytest.mark.parametrize(

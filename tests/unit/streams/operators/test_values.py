@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas.config import Cleaning
 from schemas.errors import Reason, Rejected
 from schemas.raw import SensorReading
-from streams.operators.values import _UNITS, MAX_READINGS, Values, converted
+from streams.operators.values import MAX_READINGS, Values
 
 
 def test_numbers_strings_and_gaps():
@@ -28,13 +28,68 @@ def test_units_become_the_streams_own():
     assert numbers["p"] == 1.0
 
 
-@given(st.floats(-1e6, 1e6), st.sampled_from(sorted(_UNITS)), st.data())
-def test_conversion_goes_back(value, unit, data):
-    """Converting there and back returns the value, for every pair of units of one dimension."""
-    same = [name for name, spec in _UNITS.items() if spec[0] == _UNITS[unit][0]]
-    other = data.draw(st.sampled_from(same))
-    back = converted(converted(value, unit, other), other, unit)
-    assert back == pytest.approx(value, rel=1e-9, abs=1e-3)
+@pytest.mark.parametrize(
+    ("decimal", "text", "number"),
+    [
+        (".", "1,234,567", 1234567.0),
+        (".", "1,234.5", 1234.5),
+        (".", "1 234.5", 1234.5),
+        (".", "1'234.5", 1234.5),
+        (".", "\N{MINUS SIGN}5", -5.0),
+        (".", "1.5e3", 1500.0),
+        (",", "3,25", 3.25),
+        (",", "1.234,5", 1234.5),
+        (",", "1\N{NO-BREAK SPACE}234,5", 1234.5),
+        (",", "1.234", 1234.0),
+    ],
+)
+def test_decimals_and_thousands(decimal, text, number):
+    """Numbers as people write them, by the stream's decimal sign."""
+    numbers, repaired = Values(Cleaning(decimal=decimal)).read(SensorReading(values={"a": text}))
+    assert (numbers, repaired) == ({"a": number}, ["a"])
+
+
+@pytest.mark.parametrize(("decimal", "text"), [(".", "1,234"), (".", "3,25"), (",", "1.5"), (",", "1,2,3")])
+def test_what_may_mean_two_numbers_is_refused(decimal, text):
+    """Better a rejection than a reading a thousand times too large."""
+    with pytest.raises(Rejected, match="decimals follow"):
+        Values(Cleaning(decimal=decimal)).read(SensorReading(values={"a": text}))
+
+
+def test_a_unit_may_stand_behind_the_number():
+    """It converts as one that is named beside the reading; a named one counts more."""
+    values = Values(Cleaning(units={"t": "K"}))
+    assert values.read(SensorReading(values={"t": "0 °C"}))[0]["t"] == pytest.approx(273.15)
+    assert values.read(SensorReading(values={"t": "0 °C"}, units={"t": "K"}))[0]["t"] == 0.0
+
+
+def test_out_of_range_is_clipped_or_dropped():
+    """Clipped to the nearer bound, or missing; both are flagged as repaired."""
+    reading = SensorReading(values={"a": 12.0, "b": -3.0, "c": 1.0})
+    ranges = {"a": (0.0, 10.0), "b": (0.0, 10.0), "c": (0.0, 10.0)}
+    clip = Values(Cleaning(ranges=ranges, out_of_range="clip")).read(reading)
+    assert clip == ({"a": 10.0, "b": 0.0, "c": 1.0}, ["a", "b"])
+    drop = Values(Cleaning(ranges=ranges, out_of_range="drop")).read(reading)
+    assert drop == ({"a": None, "b": None, "c": 1.0}, ["a", "b"])
+
+
+@given(
+    st.text(max_size=40) | st.text(st.sampled_from("0123456789.,'+-eE %CK"), max_size=12),
+    st.sampled_from([".", ","]),
+)
+def test_any_text_is_a_number_missing_or_refused(text, decimal):
+    """Nothing but a rejection is raised, and what is read is finite."""
+    try:
+        numbers, _ = Values(Cleaning(decimal=decimal)).read(SensorReading(values={"a": text}))
+    except Rejected:
+        return
+    assert numbers["a"] is None or abs(numbers["a"]) < float("inf")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_as_text_is_that_float(number):
+    """Machines' own way to write numbers loses nothing."""
+    assert Values(Cleaning()).read(SensorReading(values={"a": repr(number)}))[0]["a"] == number
 
 
 @pytest.mark.parametrize(

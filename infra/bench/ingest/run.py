@@ -1,0 +1,224 @@
+"""`headrace bench ingest`: consumes a plan, runs the real stack under a steady load, produces the figures.
+
+services → cleaning worker and sink, as `headrace up` runs them → one event all the way → warm-up → measured
+seconds → drain → every id counted in ClickHouse. The load is a process of its own; this one asks what is
+selectable (`probe` says how latency follows from that) and what the processes use.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from infra.bench.ingest.events import SOURCES, Maker, source_of
+from infra.bench.ingest.figures import by_second, lag, latencies_ms, percentiles, summary
+from infra.bench.ingest.load import LoadReport, LoadSpec
+from infra.bench.ingest.plan import WARM_UP_STREAM, IngestPlan
+from infra.bench.ingest.probe import Probe
+from infra.bench.ingest.usage import Usage
+from infra.bench.ingest.workspace import prepare
+from infra.cli.worker import Worker
+from infra.local.stack import Stack, StackSettings
+from infra.local.workers import worker_specs
+from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.produce import Publisher
+from infra.runtime.settings import Settings, load
+from schemas import topics
+from schemas.errors import Retryable
+from schemas.record import Outgoing
+
+WORKERS: Final = (Worker.STREAMS, Worker.SINK)
+_UP_WITHIN_S: Final = 90.0
+_DRAINED_WITHIN_S: Final = 60.0
+_CHUNK_S: Final = 20
+_LAST_LOOK_S: Final = 1.0
+_TELL_EVERY_S: Final = 5.0
+
+Say = Callable[[str], None]
+
+
+def execute(plan: IngestPlan, say: Say) -> dict[str, Any]:
+    """Run the benchmark in a stack of its own and return its figures.
+
+    Raises:
+        HeadraceError: the stack did not start, or what was published never became selectable.
+    """
+    config = prepare(plan)
+    given = StackSettings.from_environment()
+    services = StackSettings(given.kafka, given.redis, given.clickhouse, usual_ports=False)
+    specs = worker_specs(plan.home, str(config), WORKERS)
+    with Stack(plan.home, specs, services, progress=say) as stack:
+        environment = {"HEADRACE_HOME": str(plan.home), "HEADRACE_CONFIG": str(config)}
+        settings = load({**os.environ, **environment})
+        return asyncio.run(_terminable(plan, settings, stack, say))
+
+
+async def _terminable(plan: IngestPlan, settings: Settings, stack: Stack, say: Say) -> dict[str, Any]:
+    """Let SIGTERM end the run as Ctrl-C does: in order."""
+    task = asyncio.ensure_future(measure(plan, settings, stack, say))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+async def measure(plan: IngestPlan, settings: Settings, stack: Stack, say: Say) -> dict[str, Any]:
+    """Publish, watch, wait until all is selectable, and count."""
+    await create_topics(settings)
+    async with AsyncExitStack() as opened:
+        probe = await opened.enter_async_context(
+            Probe(
+                settings.endpoints.clickhouse,
+                settings.config.database,
+                settings.topic(topics.CLEAN),
+            )
+        )
+        base_rows = await _all_up(plan, settings, probe)
+        say("one event of every source is selectable; the load begins")
+        generator = await _started(plan, settings)
+        opened.push_async_callback(_ended, generator)
+        start_us = int(msgspec.json.decode(await _line(generator))["start_us"])
+        usage = Usage(partial(_pids, stack, generator.pid))
+        watching = [asyncio.create_task(probe.watch()), asyncio.create_task(usage.watch())]
+        opened.push_async_callback(_cancelled, watching)
+        telling = asyncio.create_task(_tell(plan, probe, usage, start_us / 1e6, base_rows, say))
+        opened.push_async_callback(_cancelled, [telling])
+        report = msgspec.json.decode(await _line(generator), type=LoadReport)
+        loaded_s = time.time()
+        await _drained(probe, base_rows + report.sent)
+        await asyncio.sleep(_LAST_LOOK_S)  # one more sighting, so that every event lies before one
+        await _cancelled([telling])
+        say("everything is in; checking every id")
+        counts = await probe.counts()
+        from_s = start_us / 1e6 + plan.warm_up_s
+        latency, seconds = await _latency(plan, probe, settings, start_us)
+        return summary(
+            plan,
+            report,
+            counts=counts,
+            latency=latency,
+            seconds=seconds,
+            samples=usage.between(from_s, loaded_s),
+            lags=lag(probe.sightings, start_us / 1e6, plan, base_rows),
+            reached=_reached(probe, from_s, from_s + plan.seconds),
+        )
+
+
+async def _all_up(plan: IngestPlan, settings: Settings, probe: Probe) -> int:
+    """Send one event of every source, of another stream, and wait for them; return the rows there are."""
+    maker = Maker(plan.kind, WARM_UP_STREAM)
+    async with Publisher(settings, "headrace-bench-ready") as publisher:
+        before, now_us = await probe.rows(), time.time_ns() // 1000
+        await publisher.send_all(
+            [
+                Outgoing(topics.RAW.name, source_of(number), maker.make(number, now_us))
+                for number in range(SOURCES)
+            ]
+        )
+    await _rows_reach(probe, before + SOURCES, _UP_WITHIN_S)
+    return before + SOURCES
+
+
+async def _rows_reach(probe: Probe, wanted: int, within_s: float) -> None:
+    """Wait for rows, as long as more of them come."""
+    deadline, seen = time.monotonic() + within_s, -1
+    while True:
+        rows = await probe.rows()
+        if rows >= wanted:
+            return
+        if rows != seen:
+            seen, deadline = rows, time.monotonic() + within_s
+        if time.monotonic() > deadline:
+            raise Retryable(f"{rows} of {wanted} rows are selectable, and no more came in {within_s:.0f} s")
+        await asyncio.sleep(0.1)
+
+
+async def _drained(probe: Probe, wanted: int) -> None:
+    """Wait for the last event; what is missing in the end is counted as lost, not raised."""
+    try:
+        await _rows_reach(probe, wanted, _DRAINED_WITHIN_S)
+    except Retryable as error:
+        sys.stderr.write(f"{error}\n")
+
+
+async def _started(plan: IngestPlan, settings: Settings) -> asyncio.subprocess.Process:
+    spec = LoadSpec(settings.endpoints.kafka, settings.topic(topics.RAW), plan.kind, plan.rate, plan.total)
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "infra.bench.ingest.load", msgspec.json.encode(spec).decode()),
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+async def _line(generator: asyncio.subprocess.Process) -> bytes:
+    line = b"" if generator.stdout is None else await generator.stdout.readline()
+    if not line:
+        raise Retryable(f"the load ended with status {await generator.wait()}; its error stands above")
+    return line
+
+
+async def _ended(generator: asyncio.subprocess.Process) -> None:
+    if generator.returncode is None:
+        generator.terminate()
+        await generator.wait()
+
+
+async def _cancelled(tasks: list["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):  # a watcher that failed would leave the figures wrong
+            raise result
+
+
+def _pids(stack: Stack, generator: int) -> dict[str, int]:
+    pids = {state.name: state.pid for state in stack.processes() if state.pid is not None}
+    return {**pids, "load": generator, "bench": os.getpid()}
+
+
+async def _tell(
+    plan: IngestPlan, probe: Probe, usage: Usage, start_s: float, base_rows: int, say: Say
+) -> None:
+    """Say every few seconds how it goes."""
+    while True:
+        await asyncio.sleep(_TELL_EVERY_S)
+        if not probe.sightings or not usage.samples:
+            continue
+        rows = probe.sightings[-1].rows - base_rows
+        due = min(plan.total, max(0, int((time.time() - start_s) * plan.rate)))
+        memory = sum(usage.samples[-1].rss_bytes.values()) / 2**20
+        stage = "warm-up" if time.time() - start_s < plan.warm_up_s else "measuring"
+        say(f"{stage}: {due} published, {rows} selectable ({due - rows} under way), {memory:.0f} MiB")
+
+
+async def _latency(
+    plan: IngestPlan, probe: Probe, settings: Settings, start_us: int
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Read back when each measured event was due, and compare with when it was seen."""
+    begin = start_us + int(plan.warm_up_s * 1e6)
+    end = begin + int(plan.seconds * 1e6)
+    due: list[Any] = []
+    took: list[Any] = []
+    sightings = probe.sightings
+    for from_us in range(begin, end, _CHUNK_S * 1_000_000):
+        to_us = min(end, from_us + _CHUNK_S * 1_000_000)
+        for partition in range(topics.CLEAN.partitions):
+            pairs = np.frombuffer(await probe.times(partition, from_us, to_us), dtype="<i8").reshape(-1, 2)
+            took.append(latencies_ms(sightings, partition, pairs[:, 0], pairs[:, 1]))
+            due.append(pairs[:, 1] / 1e6)
+    values, moments = np.concatenate(took), np.concatenate(due)
+    return percentiles(values), by_second(moments, values)
+
+
+def _reached(probe: Probe, from_s: float, to_s: float) -> float:
+    """Return how many rows became selectable a second between two moments."""
+    inside = [one for one in probe.sightings if from_s <= one.at_s <= to_s]
+    if len(inside) < 2 or inside[-1].at_s <= inside[0].at_s:
+        return 0.0
+    return (inside[-1].rows - inside[0].rows) / (inside[-1].at_s - inside[0].at_s)

@@ -1,0 +1,89 @@
+"""The peers' environments: consumes pinned requirements, produces an interpreter that has them.
+
+Each peer lives in a virtual environment of its own, made with uv on first use and kept: their dependencies
+contradict Headrace's and each other's.
+"""
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from infra.local.errors import StackError
+from infra.local.jars import cache_folder
+
+REQUIREMENTS: Final[Mapping[str, Sequence[str]]] = {
+    "bytewax": ("bytewax==0.21.1", "confluent-kafka==2.16.1", "msgspec==0.22.0"),
+    "quix": ("quixstreams==3.28.1", "msgspec==0.22.0"),
+    # Its scripts and jars alone: the job is SQL, and Python's side of Flink is not run.
+    "flink": ("--no-deps", "apache-flink==2.3.0", "apache-flink-libraries==2.3.0"),
+    "py-spy": ("py-spy==0.4.3",),
+}
+
+CONNECTOR: Final = "flink-sql-connector-kafka-5.0.0-2.2.jar"
+GATEWAY: Final = "flink-sql-gateway-2.3.0.jar"
+JARS: Final[Mapping[str, str]] = {
+    CONNECTOR: "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616",
+    GATEWAY: "aad296a152dc367ddd70727f5a57dd61958cff3d8dceb1f947bf8d9705c8d724",
+}
+_POM: Final = Path(__file__).with_name("flink") / "pom.xml"
+
+Say = Callable[[str], None]
+
+
+def environment(name: str, folder: Path, say: Say) -> Path:
+    """Return the `bin` folder of an environment, made first where it is missing or has other pins.
+
+    Raises:
+        StackError: uv is missing, or the packages could not be installed.
+    """
+    wanted = REQUIREMENTS[name]
+    mark = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
+    place = folder / f"{name}-{mark}"
+    done = place / "installed"
+    if not done.exists():
+        say(f"installing {', '.join(wanted)} (once)")
+        uv = _uv()
+        shutil.rmtree(place, ignore_errors=True)
+        _run([uv, "venv", "--quiet", "--python", "3.11", str(place)])
+        _run([uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *wanted])
+        done.touch()
+    return place / "bin"
+
+
+def flink_jars(say: Say) -> Path:
+    """Return the folder of the jars that the pip package lacks, fetched with Maven where they are missing.
+
+    Raises:
+        StackError: Maven is missing or failed, or a jar is not the checked one.
+    """
+    folder = cache_folder() / "bench-flink"
+    if not all((folder / name).exists() for name in JARS):
+        if shutil.which("mvn") is None:
+            raise StackError("Flink's jars are not there and Maven is missing: apt-get install -y maven")
+        say(f"fetching {', '.join(JARS)} (once)")
+        argv = ["mvn", "--quiet", "--batch-mode", "-Dstyle.color=never", "--file", str(_POM)]
+        argv += ["dependency:copy-dependencies", "-DexcludeTransitive=true", f"-DoutputDirectory={folder}"]
+        _run(argv)
+    for name, digest in JARS.items():
+        with (folder / name).open("rb") as jar:
+            if hashlib.file_digest(jar, "sha256").hexdigest() != digest:
+                raise StackError(f"{folder / name} has another sha256 than the checked one: delete it")
+    return folder
+
+
+def _uv() -> str:
+    """Find uv in PATH, or where `infra/run` installs it."""
+    own = cache_folder() / "uv" / "bin" / "uv"
+    found = shutil.which("uv") or (str(own) if own.exists() else None)
+    if found is None:
+        raise StackError("uv is missing, which installs the peers: python3 -m pip install uv")
+    return found
+
+
+def _run(argv: Sequence[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StackError(f"{Path(argv[0]).name} failed:\n" + (done.stdout + done.stderr)[-1500:])

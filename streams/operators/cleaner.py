@@ -1,0 +1,71 @@
+"""One stream's operators in one partition: consumes its decoded events, produces clean ones.
+
+[dropped before?] → normalise → [near-duplicates, count window] → remember.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.clean import Clean
+from schemas.config import Stream
+from schemas.raw import PAYLOADS, RawEvent
+from streams.operators.batch import Tally
+from streams.operators.copies import Copies, Memory
+from streams.operators.count_windows import CountWindows
+from streams.operators.dedupe import Dedupe
+from streams.operators.normalise import Normalise
+
+
+class Cleaner:
+    """The state and the configured steps of one stream; `memories` are by their names in the changelog."""
+
+    __slots__ = (
+        "adds",
+        "copies",
+        "dedupe",
+        "limit",
+        "long_ago",
+        "memories",
+        "name",
+        "normalise",
+        "rekey",
+        "shape",
+        "tally",
+        "windows",
+    )
+
+    def __init__(self, name: str, stream: Stream) -> None:
+        self.name = name
+        self.shape = PAYLOADS[stream.kind]
+        self.limit = stream.clean.max_bytes
+        self.rekey = stream.dedupe.rekey
+        self.normalise = Normalise(name, stream)
+        self.dedupe = Dedupe(stream.dedupe.window)
+        looks = stream.dedupe.content or stream.dedupe.near
+        self.copies = Copies(name, stream) if looks else None
+        self.windows = CountWindows(stream.clean.window) if stream.clean.window else None
+        self.adds = self.copies is not None or self.windows is not None
+        self.memories: dict[str, Memory] = {name: self.dedupe}
+        if self.copies is not None:
+            self.memories |= self.copies.memories
+        self.long_ago: set[bytes] = set()
+        self.tally = Tally()
+
+    def look_up(self, events: Sequence[RawEvent], keys: Sequence[bytes]) -> None:
+        """Ask the large memories once for all of a batch's events, whose fingerprints are `keys`."""
+        self.long_ago = self.dedupe.seen_long_ago(keys)
+        if self.copies is not None:
+            self.copies.look_up(events)
+
+    def completed(self, event: RawEvent, clean: Clean) -> Clean | None:
+        """Return an accepted event with what its stream adds; None for a near-duplicate to be dropped."""
+        if self.copies is not None:
+            flagged = self.copies.flagged(event, clean)
+            if flagged is None:
+                return None
+            clean = flagged
+        if self.windows is not None:
+            window = self.windows.add(clean.source, clean.values)
+            clean = msgspec.structs.replace(clean, window=window)
+        return clean
