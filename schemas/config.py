@@ -53,7 +53,7 @@ class Dedupe(Section):
 
     `content` also drops what repeats source, time and payload under another id. `near` above 0 finds texts
     that are at least so alike to one of the same source (0.8: a word of sixty characters changed): its event
-    is flagged or dropped. Remembered are the last `near_texts` of the stream in a partition, for `near_window`.
+    is flagged or dropped. Remembered are the last `near_texts` of a stream in a partition, for `near_window`.
     """
 
     window: Duration = Field(default=7 * 86400.0, le=30 * 86400.0)

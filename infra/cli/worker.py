@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import signal
 import sys
@@ -52,6 +53,7 @@ def worker(name: Annotated[Worker, typer.Argument(help="which worker to run")]) 
         module, _, function = _ENTRY[name].partition(":")
         entry = getattr(importlib.import_module(module), function)
         loaded = settings.load()
+        _spare_the_collector()
         with serve(loaded.home, name.value):
             if asyncio.iscoroutinefunction(entry):
                 asyncio.run(_until_signalled(lambda: entry(loaded)))
@@ -63,6 +65,18 @@ def worker(name: Annotated[Worker, typer.Argument(help="which worker to run")]) 
     except HeadraceError as error:
         logger.error("worker.failed", reason=str(error))
         sys.exit(1)
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector look at what batches leave, and seldom.
+
+    What is loaded by now stays for good. A batch makes tens of thousands of objects that reference counting
+    frees; at the usual threshold of 700 the collector would traverse them, and all the rest, over and over: a
+    quarter of the cleaning stage's CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
 
 
 async def _until_signalled(run: Callable[[], Awaitable[None]]) -> None:

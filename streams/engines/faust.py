@@ -31,6 +31,10 @@ from schemas.record import Incoming
 from schemas.topics import Topic
 
 _log = get_logger(__name__)
+FETCH_BYTES: Final = 2 * 1024 * 1024
+MAX_RECORDS: Final = 10_000
+"""What is fetched of a partition, and of all, at once: when there is a backlog, a transaction is shared by
+several thousand events."""
 RESTORE_S: Final = 300.0
 """How long a member may take to restore its state before the group goes on without it."""
 _TAKEN_PER_PARTITION: Final = 2
@@ -57,6 +61,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._fetch_min_bytes = GATHER_BYTES  # noqa: SLF001
         consumer._fetch_max_wait_ms = GATHER_MS  # noqa: SLF001
+        consumer._max_partition_fetch_bytes = FETCH_BYTES  # noqa: SLF001
         # Without tables Faust spreads partitions one by one; by ranges, partitions of one number of topics
         # that have equally many go to the same member. `ExactlyOnce` checks every assignment.
         consumer._partition_assignment_strategy = (RangePartitionAssignor,)  # noqa: SLF001
@@ -150,10 +155,14 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish the batches in hand before Faust lets the partitions go."""
         await self.app.exactly_once.revoke([TopicPartition(*tp) for tp in revoked])
+        if self.app.should_stop:
+            return  # Faust would close the client from the wrong thread, and the worker never end
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Fence former owners before Faust seeks to where they ended."""
+        if self.app.should_stop:
+            return  # nothing more is begun; leaving the group gives the partitions to another
         try:
             await self.app.exactly_once.assign(
                 [TopicPartition(*tp) for tp in assigned], self._next_generation()
@@ -162,6 +171,9 @@ class BatchConsumer(driver.Consumer):
             # aiokafka would log this and go on, with partitions that nobody processes.
             await self.app.fail(error)
             raise
+        if self.app.should_stop:
+            await self.app.exactly_once.stop()  # the end came meanwhile, and found nothing to give up
+            return
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
@@ -225,7 +237,7 @@ class BatchApp(faust.App):
             broker_session_timeout=6.0,
             broker_heartbeat_interval=1.0,
             broker_rebalance_timeout=RESTORE_S,  # the others wait for a member that is still restoring
-            broker_max_poll_records=4000,
+            broker_max_poll_records=MAX_RECORDS,
             stream_wait_empty=False,
             stream_buffer_maxsize=8,
         )

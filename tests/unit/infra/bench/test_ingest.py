@@ -1,8 +1,7 @@
 """The figures of the ingest benchmark: latency bounds, percentiles, events that the contracts accept."""
 
-from datetime from pathlib import Path
-
-import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
