@@ -7,7 +7,6 @@ syslog's own, which leaves the year to be inferred from when it was read.
 """
 
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -69,9 +68,11 @@ def parse(text: str, now: datetime | None = None) -> datetime:
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"{len(text)} characters are no time")
-    if text[10:11] == "T" and text[-1:] == "Z":  # the common form, apart from leap seconds and 24:00
-        with suppress(ValueError):
+    if text[10:11] == "T" and text[-1:] == "Z":  # the common form
+        try:
             return datetime.fromisoformat(text)
+        except ValueError:  # a leap second, 24:00, or none at all
+            return _other(text, now)
     return _other(text.strip(), now)
 
 

@@ -102,6 +102,7 @@ class CleanHandler:
             )
             if tally.newest is not None:
                 metrics.note_event_time(stream, number, tally.newest)
+        metrics.count_forwarded(batch.forwarded)
         for stream, events in batch.parked.items():
             metrics.count_parked(stream, events)
 

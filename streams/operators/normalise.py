@@ -71,12 +71,12 @@ class Normalise:
         personal_text = False
         values: dict[str, float] = {}
         attributes: dict[str, str] = {}
-        if isinstance(data, ApiRequest):
-            (text, personal_text), values, attributes = self._request(data)
-        elif isinstance(data, LogLine):
-            (text, personal_text), attributes = self._line(data)
-        else:
+        if isinstance(data, SensorReading):
             values, names = self._reading(data, event.source)
+        elif isinstance(data, ApiRequest):
+            (text, personal_text), values, attributes = self._request(data)
+        else:
+            (text, personal_text), attributes = self._line(data)
         personal: tuple[str, ...] = ()
         if attributes:
             path = attributes.get("path", "")

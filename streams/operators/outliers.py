@@ -89,12 +89,13 @@ class Outliers:
 
         So are nearly all events, and for them this is all that `judge`, and what comes before it, would do.
         """
+        known = []
         for name, value in values.items():
             past = recent.get(name)
             if past is None or value.__class__ is not float or not past.low <= value <= past.high:
                 return False
-        for name, value in values.items():
-            past = recent[name]
+            known.append(past)
+        for past, value in zip(known, values.values(), strict=True):
             readings, count = past.readings, past.count
             if len(readings) < WINDOW:
                 readings.append(value)

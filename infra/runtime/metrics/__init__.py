@@ -4,7 +4,13 @@ Names, units and labels are a promise to dashboards and rules (infra/prometheus/
 takes its values from the configuration or from the code, never from an event, so their number is bounded.
 """
 
-from infra.runtime.metrics.cleaning import count_cleaned, count_parked, forget_event_times, note_event_time
+from infra.runtime.metrics.cleaning import (
+    count_cleaned,
+    count_forwarded,
+    count_parked,
+    forget_event_times,
+    note_event_time,
+)
 from infra.runtime.metrics.gateway import count_events, count_labels, observe_request
 from infra.runtime.metrics.kafka import (
     count_failed_transaction,
@@ -32,6 +38,7 @@ __all__ = [
     "count_cleaned",
     "count_events",
     "count_failed_transaction",
+    "count_forwarded",
     "count_labels",
     "count_overtaken",
     "count_parked",

@@ -27,6 +27,9 @@ REJECTED: Final = Counter(
 PARKED: Final = Counter(
     "headrace_events_parked_total", "Events of a paused stream that were set aside", ["stream"]
 )
+FORWARDED: Final = Counter(
+    "headrace_events_forwarded_total", "Events met elsewhere than at home, and forwarded there"
+)
 EVENT_TIME: Final = Gauge(
     "headrace_event_time_seconds",
     "Newest event time cleaned, in seconds since 1970, of each partition",
@@ -53,6 +56,11 @@ def count_cleaned(
         DUPLICATES.labels(stream).inc(duplicates)
     for reason, count in rejected.items():
         REJECTED.labels("clean", stream, reason.value).inc(count)
+
+
+def count_forwarded(events: int) -> None:
+    """Count events that were forwarded to their home partition."""
+    FORWARDED.inc(events)
 
 
 def count_parked(stream: str, events: int) -> None:
