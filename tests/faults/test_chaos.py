@@ -42,6 +42,7 @@ async def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
     """An interrupted run stops its services and workers, and says so by its status."""
     home = tmp_path / "home"
     process = await asyncio.create_subprocess_exec(
+        *("env", "--default-signal=INT"),  # a suite that runs in the background ignores it, and hands that on
         *COMMAND,
         *("--events", "5000", "--home", str(home)),
         stdout=asyncio.subprocess.DEVNULL,
@@ -54,7 +55,12 @@ async def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
         found = [(p["pid"], p["pid_started"]) for p in record.get("processes", []) if p["pid"]]
         return found if len(found) == 3 else []
 
-    services = await aeventually(started, 60)
-    process.send_signal(signal.SIGINT)
-    assert await asyncio.wait_for(process.wait(), 60) == 130
+    try:
+        services = await aeventually(started, 90)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 90) == 130
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert not any(is_alive(pid, began) for pid, began in services)
