@@ -42,8 +42,8 @@ from streams.sink.rows import TABLES, TOPICS, validate
 
 GROUP: Final = "headrace-sink"
 ROUND_S: Final = 0.1
-LONGEST_ROUND_S: Final = 0.6
-REST: Final = 3.0
+LONGEST_ROUND_S: Final = 0.3
+REST: Final = 1.0
 IDLE_MS: Final = 100
 FRESH_MS: Final = 10
 """How long a fetch may take that finds what came since the one before; where nothing came it is in vain."""

@@ -19,7 +19,7 @@ import aiohttp
 from infra.bench.ingest.plan import STREAM
 from schemas.errors import Retryable
 
-EVERY_S: Final = 0.025
+EVERY_S: Final = 0.05
 
 
 class Sighting(NamedTuple):

@@ -26,7 +26,7 @@ from schemas.errors import Fatal
 from schemas.record import Incoming, Outgoing
 from schemas.topics import Topic
 
-GATHER_BYTES: Final = 64 * 1024
+GATHER_BYTES: Final = 512 * 1024
 GATHER_MS: Final = 100
 """A broker gathers records for so long, or so many, before it answers a fetch. A transaction costs the same
 for one event as for thousands: at low rates this shares it, at high rates it is never waited for."""
