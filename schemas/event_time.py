@@ -68,11 +68,12 @@ def parse(text: str, now: datetime | None = None) -> datetime:
     """
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"{len(text)} characters are no time")
-    if text[10:11] == "T" and text[-1:] == "Z":  # the common form
+    if text[10:11] == "T" and text.isascii():  # the common form
         try:
-            return datetime.fromisoformat(text)
-        except ValueError:  # a leap second, 24:00, or none at all
-            return _other(text, now)
+            moment = datetime.fromisoformat(text)
+        except ValueError:  # a leap second, 24:00, a named zone, or none at all
+            return _other(text.strip(), now)
+        return moment if moment.tzinfo is UTC else _utc(moment)
     return _other(text.strip(), now)
 
 
