@@ -1,11 +1,10 @@
 """The demo's data folder: produces a clean folder and the `headrace.toml` that its stack runs with."""
 
-import shutil
 from pathlib import Path
 from typing import Final
 
 from infra.demo.plan import Plan
-from schemas.errors import Fatal
+from infra.local.workspace import claim
 from schemas.record import Kind
 
 MARKER: Final = ".headrace-demo"
@@ -18,17 +17,7 @@ def prepare(home: Path) -> None:
     Raises:
         Fatal: something that is not the demo's lies there, or a stack runs in it.
     """
-    from infra.local.home import Home, is_alive, read_record
-
-    if home.exists() and any(home.iterdir()):
-        if not (home / MARKER).is_file():
-            raise Fatal(f"{home} is not empty and was not made by the demo; name another folder with --home")
-        record = read_record(Home(home))
-        if record is not None and is_alive(record["supervisor_pid"], record["supervisor_started"]):
-            raise Fatal(f"a stack runs in {home}: HEADRACE_HOME={home} headrace down")
-        shutil.rmtree(home)
-    home.mkdir(parents=True, exist_ok=True)
-    (home / MARKER).write_text("Made by `headrace demo`, which empties this folder when it starts.\n")
+    claim(home, "headrace demo", MARKER)
 
 
 def write_config(plan: Plan, webhook: str, *, kind: Kind, labelled: bool) -> Path:

@@ -13,29 +13,15 @@ import msgspec
 from schemas import topics
 from schemas.errors import Reason, Rejected
 from schemas.record import Incoming, Outgoing
+from streams.operators.carried import MAX_CARRIED_BYTES, Original, carried_bytes
 
 HEADER: Final = "headrace-raw"
 """The last header of a forwarded record: its place, time and key on `events.raw`, as a JSON array."""
-
-MAX_FORWARDED_BYTES: Final = 896 * 1024
-"""Most bytes of value, key and headers together that fit one batch of a producer, beside its framing."""
 
 _MAX_SOURCES: Final = 131_072
 
 Rekey = Literal["auto", "always", "never"]
 PartitionOf = Callable[[bytes, int], int]
-
-
-class Original(NamedTuple):
-    """A forwarded record as it lay on `events.raw`; has the shape of `schemas.record.Incoming`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class _Place(NamedTuple):
@@ -89,11 +75,11 @@ def forwarded(record: Incoming, source: str, home: int) -> Outgoing:
     place = _encode(_Place(record.topic, record.partition, record.offset, record.timestamp, key))
     value = record.value or b""
     headers = (*record.headers, (HEADER, place))
-    size = len(value) + len(source) + sum(len(name) + len(held or b"") for name, held in headers)
-    if size > MAX_FORWARDED_BYTES:
+    size = carried_bytes(record, source, headers)
+    if size > MAX_CARRIED_BYTES:
         raise Rejected(
             Reason.OVERSIZED,
-            f"{size} bytes with headers; at most {MAX_FORWARDED_BYTES} can be forwarded to another partition:"
+            f"{size} bytes with headers; at most {MAX_CARRIED_BYTES} can be forwarded to another partition:"
             " publish it with its source as key",
         )
     return Outgoing(topics.REKEYED.name, source.encode("utf-8", "surrogatepass"), value, home, headers)

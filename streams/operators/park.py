@@ -14,12 +14,10 @@ import msgspec
 from schemas import topics
 from schemas.errors import Reason, Rejected
 from schemas.record import Incoming, Outgoing
+from streams.operators.carried import MAX_CARRIED_BYTES, Original, carried_bytes
 
 HEADER: Final = "headrace-parked"
 """The last header of a parked record: epoch, then its place, time and key on `events.raw`, as JSON."""
-
-MAX_PARKED_BYTES: Final = 896 * 1024
-"""Most bytes of value and headers together that fit one batch of a producer, beside its framing."""
 
 
 class Pauses(NamedTuple):
@@ -27,18 +25,6 @@ class Pauses(NamedTuple):
 
     streams: frozenset[str] = frozenset()
     epoch: int = -1
-
-
-class Unparked(NamedTuple):
-    """A record as it lay on `events.raw`; has the shape of `schemas.record.Incoming`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class _Place(NamedTuple):
@@ -63,11 +49,11 @@ def park(record: Incoming, partition: int, epoch: int) -> Outgoing:
     place = _Place(epoch, record.topic, record.partition, record.offset, record.timestamp, record.key)
     value = record.value or b""
     headers = (*record.headers, (HEADER, _encode(place)))
-    size = len(value) + len(record.key or b"") + sum(len(name) + len(held or b"") for name, held in headers)
-    if size > MAX_PARKED_BYTES:
+    size = carried_bytes(record, record.key or b"", headers)
+    if size > MAX_CARRIED_BYTES:
         raise Rejected(
             Reason.OVERSIZED,
-            f"{size} bytes with headers; at most {MAX_PARKED_BYTES} can wait while a stream is paused:"
+            f"{size} bytes with headers; at most {MAX_CARRIED_BYTES} can wait while a stream is paused:"
             " replay it when it is resumed",
         )
     return Outgoing(topics.PARKED.name, record.key, value, partition, headers)
@@ -94,7 +80,7 @@ def _original(record: Incoming) -> Incoming:
     place = _place(record)
     if place is None:
         return record
-    return Unparked(*place[1:], record.value, tuple(record.headers[:-1]))
+    return Original(*place[1:], record.value, tuple(record.headers[:-1]))
 
 
 def _place(record: Incoming) -> _Place | None:

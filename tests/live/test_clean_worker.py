@@ -1,9 +1,6 @@
 """The `streams` worker as users run it: a process, a real broker, and a kill -9 in the middle."""
 
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,6 +17,7 @@ from schemas.dead import Dead
 from schemas.errors import Reason
 from schemas.raw import structured
 from schemas.record import Kind, Outgoing
+from tests.installation import environment_of, start_worker
 from tests.waiting import aeventually
 
 pytestmark = pytest.mark.live
@@ -37,15 +35,7 @@ EVENTS = 3000
 @pytest.fixture
 def environment(stack: Endpoints, unique: str, tmp_path: Path) -> dict[str, str]:
     """The environment of a worker that has topics of its own."""
-    config = tmp_path / "headrace.toml"
-    config.write_text(CONFIG.format(prefix=unique))
-    return {
-        "HEADRACE_CONFIG": str(config),
-        "HEADRACE_HOME": str(tmp_path),
-        "HEADRACE_KAFKA": stack.kafka,
-        "HEADRACE_REDIS": stack.redis,
-        "HEADRACE_CLICKHOUSE": stack.clickhouse,
-    }
+    return environment_of(stack, tmp_path, CONFIG.format(prefix=unique))
 
 
 def _raw(number: int) -> Outgoing:
@@ -60,16 +50,6 @@ async def _clean(settings: Settings) -> list[Clean]:
         codec.decode(record.value or b"", Clean)
         async for record in follow(settings, [topics.CLEAN], stop_at_end=True)
     ]
-
-
-def _run(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "infra.cli", "worker", "streams"],
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=output,
-        )
 
 
 @pytest.mark.timeout(240)
@@ -89,14 +69,14 @@ async def test_a_killed_worker_loses_and_doubles_nothing_and_remembers(
 
     async with Publisher(settings) as publisher:
         await publisher.send_all([_raw(number) for number in range(EVENTS)])
-        worker = _run(environment, log)
+        worker = start_worker("streams", environment, log)
         try:
             await aeventually(cleaned(1), timeout_s=60, every_s=0.5)
         finally:
             worker.kill()
             worker.wait(10)
         await publisher.send_all([_raw(number) for number in range(EVENTS + 10)])
-        worker = _run(environment, log)
+        worker = start_worker("streams", environment, log)
         try:
             await aeventually(cleaned(EVENTS + 10), timeout_s=60, every_s=0.5)
         finally:
@@ -133,7 +113,7 @@ async def test_bad_input_is_kept_with_its_reason(environment: dict[str, str], tm
     async with Publisher(settings) as publisher:
         await publisher.send_all([Outgoing(topics.RAW.name, b"key", value) for value in bad.values()])
         await publisher.send_all([_raw(1)])
-    worker = _run(environment, tmp_path / "worker.log")
+    worker = start_worker("streams", environment, tmp_path / "worker.log")
 
     async def letters() -> list[Dead] | None:
         found = [

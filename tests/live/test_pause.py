@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +23,7 @@ from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.raw import structured
 from schemas.record import Kind, Outgoing
+from tests.installation import environment_of, start_worker
 from tests.waiting import aeventually
 
 pytestmark = pytest.mark.live
@@ -47,15 +46,7 @@ def environment(
     stack: Endpoints, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
     """An installation of the test's own, for this process and for its workers."""
-    config = tmp_path / "headrace.toml"
-    config.write_text(CONFIG.format(prefix=unique))
-    found = {
-        "HEADRACE_CONFIG": str(config),
-        "HEADRACE_HOME": str(tmp_path),
-        "HEADRACE_KAFKA": stack.kafka,
-        "HEADRACE_REDIS": stack.redis,
-        "HEADRACE_CLICKHOUSE": stack.clickhouse,
-    }
+    found = environment_of(stack, tmp_path, CONFIG.format(prefix=unique))
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     return found
@@ -64,14 +55,7 @@ def environment(
 @contextmanager
 def worker(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The cleaning worker as the stack runs it, ended afterwards."""
-    log = Path(environment["HEADRACE_HOME"]) / "worker.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "infra.cli", "worker", "streams"],
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=output,
-        )
+    process = start_worker("streams", environment, Path(environment["HEADRACE_HOME"]) / "worker.log")
     try:
         yield process
     finally:

@@ -7,11 +7,9 @@ doubles nothing, and the outcome is the memory engine's.
 import asyncio
 import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -35,6 +33,7 @@ from schemas.raw import structured
 from schemas.record import Coordinates, Incoming, Kind, Outgoing
 from streams.apps.clean import prepare
 from streams.engines.memory import MemoryEngine
+from tests.installation import environment_of, start_worker
 from tests.waiting import aeventually
 
 pytestmark = pytest.mark.live
@@ -54,26 +53,12 @@ PARTITIONS = topics.RAW.partitions
 @pytest.fixture
 def environment(stack: Endpoints, unique: str, tmp_path: Path) -> dict[str, str]:
     """The environment of workers that have topics of their own."""
-    config = tmp_path / "headrace.toml"
-    config.write_text(CONFIG.format(prefix=unique))
-    return {
-        "HEADRACE_CONFIG": str(config),
-        "HEADRACE_HOME": str(tmp_path),
-        "HEADRACE_KAFKA": stack.kafka,
-        "HEADRACE_REDIS": stack.redis,
-        "HEADRACE_CLICKHOUSE": stack.clickhouse,
-    }
+    return environment_of(stack, tmp_path, CONFIG.format(prefix=unique))
 
 
 @contextlib.contextmanager
 def _running(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as output:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "infra.cli", "worker", "streams"],
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=output,
-        )
+    worker = start_worker("streams", environment, log)
     try:
         yield worker
     finally:

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.kafka.follow import follow, partition_values
+from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import Endpoints, Settings, load_config
@@ -54,7 +54,8 @@ async def test_a_partition_is_read_from_a_moment_on(settings: Settings) -> None:
             record = Outgoing(topics.DEDUPE_LOG.name, None, b"%d" % number, 1)
             await publisher.send(record, timestamp_ms=1_700_000_000_000 + number * 1000)
     since = datetime.fromtimestamp(1_700_000_004, UTC)
-    values = await partition_values(settings, topics.DEDUPE_LOG, 1, since=since)
+    read = [record async for record in follow(settings, [topics.DEDUPE_LOG], start=since, stop_at_end=True)]
+    values = [record.value for record in read if record.partition == 1]
     assert values == [b"4", b"5", b"6", b"7", b"8", b"9"]
 
 

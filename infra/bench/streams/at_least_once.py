@@ -16,6 +16,7 @@ from faust.types import TP
 from infra.runtime import log
 from infra.runtime import settings as runtime
 from infra.runtime.kafka import lifecycle
+from infra.runtime.kafka.fill import MAX_BATCH_BYTES
 from infra.runtime.kafka.transactions import Transactions
 from infra.runtime.settings import Settings
 from schemas.record import Outgoing
@@ -23,7 +24,6 @@ from streams.apps.clean import GROUP, clean_app, prepare
 from streams.engines.faust import BatchApp, run_worker
 
 COMMIT_EVERY_S: Final = 0.1
-_BATCH_BYTES: Final = 1024 * 1024
 
 
 class AtLeastOnce(Transactions):
@@ -45,8 +45,8 @@ class AtLeastOnce(Transactions):
             bootstrap_servers=self._bootstrap,
             enable_idempotence=True,
             acks="all",
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=2 * _BATCH_BYTES,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=2 * MAX_BATCH_BYTES,
             linger_ms=0,
         )
         await lifecycle.start(producer)

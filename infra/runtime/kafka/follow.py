@@ -47,29 +47,6 @@ async def follow(
                     yield record
 
 
-async def partition_values(
-    settings: Settings, topic: Topic, partition: int, *, since: datetime
-) -> list[bytes]:
-    """Return the committed values of one partition from the moment `since` to its present end."""
-    place = TopicPartition(settings.topic(topic), partition)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.endpoints.kafka,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-    )
-    async with connected(consumer):
-        consumer.assign([place])
-        ends = await consumer.end_offsets([place])
-        await _seek(consumer, [place], since)
-        values: list[bytes] = []
-        while await _behind(consumer, ends):
-            fetched = await consumer.getmany(place, timeout_ms=200)
-            values.extend(record.value for record in fetched.get(place, ()))
-        return values
-
-
 async def partitions_of(settings: Settings, topics: Sequence[Topic]) -> list[TopicPartition]:
     """Return every partition of the topics: a consumer without a subscription does not know them by itself.
 

@@ -12,7 +12,7 @@ from infra.runtime.control import GROUPS, Controls, Valve
 from infra.runtime.settings import Endpoints, Settings, load_config
 from schemas import codec, topics
 from schemas.control import Action, Control, Scope, Stage
-from streams.operators.park import Unparked
+from streams.operators.carried import Original
 
 AT = datetime(2026, 3, 14, tzinfo=UTC)
 PLACES = frozenset({TopicPartition("events.raw", 0), TopicPartition("events.raw", 1)})
@@ -28,7 +28,7 @@ def controls(tmp_path: Path) -> Controls:
 def tell(to: Controls, offset: int, scope: Scope, name: str, action: Action) -> None:
     """Let an order be read."""
     order = Control(scope=scope, name=name, action=action, by="a@b", at=AT)
-    to.take(Unparked(topics.CONTROL.name, 0, offset, 0, order.key().encode(), codec.encode(order)))
+    to.take(Original(topics.CONTROL.name, 0, offset, 0, order.key().encode(), codec.encode(order)))
 
 
 class Consumer:
@@ -73,8 +73,8 @@ def test_the_newest_order_of_a_name_counts(tmp_path: Path) -> None:
 def test_what_is_no_order_is_passed_over(tmp_path: Path) -> None:
     """A tombstone or foreign bytes on the topic stop no worker."""
     known = controls(tmp_path)
-    known.take(Unparked(topics.CONTROL.name, 0, 0, 0, b"k", None))
-    known.take(Unparked(topics.CONTROL.name, 0, 1, 0, b"k", b'{"hello": 1}'))
+    known.take(Original(topics.CONTROL.name, 0, 0, 0, b"k", None))
+    known.take(Original(topics.CONTROL.name, 0, 1, 0, b"k", b'{"hello": 1}'))
     assert known.orders() == []
 
 

@@ -10,8 +10,9 @@ from infra.runtime.kafka.partitioner import partition_of
 from schemas import topics
 from schemas.errors import Reason, Rejected
 from streams.engines.memory import MemoryRecord
+from streams.operators.carried import MAX_CARRIED_BYTES, Original
 from streams.operators.dedupe import fingerprint
-from streams.operators.home import HEADER, MAX_FORWARDED_BYTES, Home, Original, forwarded, original
+from streams.operators.home import HEADER, Home, forwarded, original
 
 HEADERS = st.lists(st.tuples(st.text(max_size=8), st.binary(max_size=8)), max_size=3).map(tuple)
 
@@ -50,9 +51,9 @@ def test_what_nobody_forwarded_is_taken_as_it_is(headers):
 def test_what_is_too_large_to_be_forwarded_is_rejected_not_fatal():
     """Headers count: a batch of a producer must hold all of it."""
     for record in (
-        raw(b"x" * (MAX_FORWARDED_BYTES + 1)),
-        raw(b"x", headers=(("trace", b"x" * MAX_FORWARDED_BYTES),)),
-        raw(b"x", key=b"x" * MAX_FORWARDED_BYTES),
+        raw(b"x" * (MAX_CARRIED_BYTES + 1)),
+        raw(b"x", headers=(("trace", b"x" * MAX_CARRIED_BYTES),)),
+        raw(b"x", key=b"x" * MAX_CARRIED_BYTES),
     ):
         with pytest.raises(Rejected) as refused:
             forwarded(record, "s", 0)

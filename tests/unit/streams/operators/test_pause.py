@@ -13,7 +13,8 @@ from schemas.config import Stream
 from schemas.raw import structured
 from schemas.record import Incoming, Kind, Outgoing
 from streams.operators.batch import Batch
-from streams.operators.park import Pauses, Unparked
+from streams.operators.carried import Original
+from streams.operators.park import Pauses
 from streams.operators.pipeline import CleanPipeline
 
 NOW = datetime(2026, 3, 14, 9, tzinfo=UTC)
@@ -27,7 +28,7 @@ DATA: dict[Kind, dict[str, Any]] = {
 def raw(offset: int, kind: Kind, number: int) -> Incoming:
     """An event as published."""
     event = structured(str(number), "s", kind, DATA[kind], time=NOW.isoformat())
-    return Unparked("events.raw", 0, offset, 0, b"s", msgspec.json.encode(event), (("trace", b"1"),))
+    return Original("events.raw", 0, offset, 0, b"s", msgspec.json.encode(event), (("trace", b"1"),))
 
 
 class Lane:
@@ -56,7 +57,7 @@ class Lane:
     def _write(self, out: Outgoing) -> None:
         if out.topic == topics.PARKED.name:
             assert out.partition == 0
-            record = Unparked(out.topic, 0, len(self.parked), 0, out.key, out.value, tuple(out.headers))
+            record = Original(out.topic, 0, len(self.parked), 0, out.key, out.value, tuple(out.headers))
             self.parked.append(record)
         elif out.topic == topics.CLEAN.name:
             clean = msgspec.json.decode(out.value)
@@ -79,7 +80,7 @@ def test_paused_events_wait_and_the_others_pass() -> None:
 def test_what_cannot_be_read_is_rejected_although_everything_is_paused() -> None:
     """Bytes that belong to no stream do not wait."""
     lane = Lane()
-    batch = lane.take([Unparked("events.raw", 0, 0, 0, None, b"{")], Pauses(frozenset({"requests", "host"})))
+    batch = lane.take([Original("events.raw", 0, 0, 0, None, b"{")], Pauses(frozenset({"requests", "host"})))
     assert batch.rejected.total() == 1
     assert batch.by_stream[""].rejected == batch.rejected
     assert lane.parked == []
