@@ -1,5 +1,7 @@
 """What the cleaning stage writes on `events.clean`: the same event, normalised, with where it came from."""
 
+from typing import Final
+
 import msgspec
 
 from schemas.record import Contract, Coordinates, Kind, Moment
@@ -20,6 +22,10 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     near_duplicate_of: str = ""
 
 
+NO_FLAGS: Final = Flags()
+"""An event to which nothing was done has this one, by which the encoder knows that there is nothing to write."""
+
+
 class Clean(Contract, frozen=True, kw_only=True, omit_defaults=True):
     """One normalised event, unique by `(source, id)` within the dedupe window.
 
@@ -38,5 +44,5 @@ class Clean(Contract, frozen=True, kw_only=True, omit_defaults=True):
     text: str = ""
     values: dict[str, float] = {}
     attributes: dict[str, str] = {}
-    flags: Flags = Flags()
+    flags: Flags = NO_FLAGS
     window: dict[str, tuple[float, ...]] = {}

@@ -21,13 +21,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from headrace_native import RecordBlock
 
 from infra.runtime import metrics
 from infra.runtime.control import Valve
+from infra.runtime.kafka.blocks import carry_blocks
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
-from schemas.record import Incoming
 from schemas.topics import Topic
 
 _log = get_logger(__name__)
@@ -46,7 +47,7 @@ class FetchedBatch(NamedTuple):
 
     generation: int
     partition: TopicPartition
-    records: Sequence[Incoming]
+    records: RecordBlock
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -66,6 +67,11 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         # that have equally many go to the same member. `ExactlyOnce` checks every assignment.
         consumer._partition_assignment_strategy = (RangePartitionAssignor,)  # noqa: SLF001
         return consumer
+
+    async def on_start(self) -> None:
+        """Connect, and from then on carry blocks."""
+        await super().on_start()
+        carry_blocks(self._consumer)
 
     async def read_on(self, positions: Mapping[TopicPartition, int], generation: int) -> None:
         """Seek, and mark what is taken from then on with `generation`."""
@@ -88,10 +94,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         fetched = await super()._fetch_records(consumer, *args, **kwargs)
         generation = self._generation
         return {
-            partition: [
-                FetchedBatch(generation, TopicPartition(partition.topic, partition.partition), records)
-            ]
-            for partition, records in fetched.items()
+            partition: [FetchedBatch(generation, TopicPartition(partition.topic, partition.partition), block)]
+            for partition, (block,) in fetched.items()
         }
 
 
@@ -137,13 +141,13 @@ class BatchConsumer(driver.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: FetchedBatch = record
-        first = cast("Any", batch.records[0])
+        first = batch.records[0]
         return ConsumerMessage(
             topic=first.topic,
             partition=first.partition,
             offset=first.offset,
             timestamp=first.timestamp / 1000.0,
-            timestamp_type=first.timestamp_type,
+            timestamp_type=0,  # nobody asks
             headers=[],
             key=None,
             value=cast("Any", batch),  # Faust passes it on untouched

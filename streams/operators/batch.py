@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from schemas import topics
 from schemas.errors import Reason
-from schemas.record import Outgoing
+from schemas.outputs import Outputs
 
 
 @dataclass(slots=True)
@@ -26,7 +27,7 @@ class Tally:
 class Batch:
     """Clean events keep their order in `outgoing`; the changelog is last."""
 
-    outgoing: list[Outgoing] = field(default_factory=list)
+    outgoing: Outputs = field(default_factory=lambda: Outputs(topics.CLEAN.name))
     by_stream: dict[str, Tally] = field(default_factory=dict)
     forwarded: int = 0
     parked: Counter[str] = field(default_factory=Counter)

@@ -104,6 +104,13 @@ class Dedupe:
         hit = self._cold.contains(words_of(b"".join(keys)))
         return {keys[index] for index in np.flatnonzero(hit)} if hit.any() else set()
 
+    def newest(self) -> tuple[dict[bytes, int], list[bytes], int]:
+        """Return the dictionary of the newest, the keys added since `delta`, and the bucket of now.
+
+        For native code, which does with them what `seen` and `add` do; they are good until the next call.
+        """
+        return self._hot, self._added, self._bucket
+
     def seen(self, key: bytes) -> bool:
         """Tell whether a fingerprint lies in the dictionary of the newest."""
         return key in self._hot

@@ -4,46 +4,16 @@ At most `MAX_KEYS` sources with `MAX_SERIES` names in all are remembered, the le
 forgotten first; each name of a source keeps its last `WINDOW` readings. Full, that is about 90 MB.
 """
 
-import sys
-from array import array
 from collections import OrderedDict
 from typing import Final
 
-WINDOW: Final = 64
+from headrace_native import WINDOW, Recent
+
+__all__ = ["MAX_KEYS", "MAX_NAMES", "MAX_SERIES", "WINDOW", "History", "Recent"]
+
 MAX_KEYS: Final = 10_000
 MAX_NAMES: Final = 256
 MAX_SERIES: Final = 100_000
-NO_LIMITS: Final = (-sys.float_info.max, sys.float_info.max)
-"""Between these lies every reading but the infinities and NaN."""
-
-
-class Recent:
-    """The last readings of one name of one source, and the limits that the outlier test derived from them.
-
-    `readings` is a ring: once it is full, reading number `count` takes the place of the oldest.
-    """
-
-    __slots__ = ("count", "high", "low", "readings")
-
-    def __init__(self) -> None:
-        self.readings: array[float] = array("d")
-        self.low, self.high = NO_LIMITS
-        self.count = 0
-
-    def add(self, reading: float) -> int:
-        """Remember a reading; return how many there have been."""
-        readings = self.readings
-        if len(readings) < WINDOW:
-            readings.append(reading)
-        else:
-            readings[self.count % WINDOW] = reading
-        self.count += 1
-        return self.count
-
-    @property
-    def last(self) -> float:
-        """The newest reading; there must be one."""
-        return self.readings[(self.count - 1) % WINDOW]
 
 
 class History:
@@ -95,7 +65,5 @@ class History:
         for key, names in snapshot:
             remembered = self._keys[key] = {}
             for name, (count, low, high, *readings) in names.items():
-                recent = remembered[name] = Recent()
-                recent.readings.extend(readings[-WINDOW:])
-                recent.count, recent.low, recent.high = max(int(count), len(recent.readings)), low, high
+                remembered[name] = Recent(readings, int(count), low, high)
             self._series += len(remembered)

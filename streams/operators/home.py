@@ -51,13 +51,14 @@ class Home:
         """Return the home of an event with fingerprint `key` that was met in partition `met`."""
         if rekey == "auto":
             home = self._of_source.get(source)
-            return self._source(source) if home is None else home
+            return self.of_source(source) if home is None else home
         if rekey == "never":
             return met
         # The fingerprint's second half: the first one places it in the compact sets, which would cluster.
         return int.from_bytes(key[8:], "little") % self.partitions
 
-    def _source(self, source: str) -> int:
+    def of_source(self, source: str) -> int:
+        """Return the home of a source's events."""
         if len(self._of_source) >= _MAX_SOURCES:
             self._of_source.clear()
         home = self._partition_of(source.encode("utf-8", "surrogatepass"), self.partitions)

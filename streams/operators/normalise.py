@@ -7,7 +7,7 @@ from collections import OrderedDict
 from datetime import datetime
 from typing import Final, cast
 
-from schemas.clean import Clean, Flags
+from schemas.clean import NO_FLAGS, Clean, Flags
 from schemas.config import Stream
 from schemas.errors import Reason, Rejected
 from schemas.raw import ApiRequest, LogLine, RawEvent, SensorReading
@@ -24,7 +24,6 @@ from streams.operators.values import Values
 
 _TEXTS_REMEMBERED: Final = 16_384
 _TEXT_REMEMBERED_LENGTH: Final = 512
-_NO_FLAGS: Final = Flags()
 _FORMS: Final[dict[str, Form | None]] = {"nfc": "NFC", "nfkc": "NFKC", "keep": None}
 
 Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
@@ -46,15 +45,20 @@ class Normalise:
         self._times = Timestamps(config)
         self._personal = PersonalData(config.mask, config.mask_fields)
         self._values = Values(config)
-        self._unbounded = not config.ranges
+        self.ranges = [(name, low, high) for name, (low, high) in config.ranges.items()]
         self._missing = Missing(config)
-        self._outliers = Outliers(config)
+        self.outliers = Outliers(config)
         self.history = History()
         self._texts: OrderedDict[str, tuple[str, bool]] = OrderedDict()
 
     def at(self, now: datetime) -> None:
         """Set the moment by which the next events are judged."""
         self._times.at(now)
+
+    @property
+    def on_time(self) -> tuple[datetime, datetime]:
+        """Return the bounds between which a time is accepted without a remark."""
+        return self._times.on_time
 
     def clean(self, event: RawEvent, record: Incoming) -> Clean:
         """Normalise one event.
@@ -93,7 +97,7 @@ class Normalise:
             repaired = (*repaired, "data")
         if remark == "replaced":
             repaired = (*repaired, "time")
-        flags = _NO_FLAGS
+        flags = NO_FLAGS
         if remark or personal or imputed or outlier or repaired:
             flags = Flags(
                 imputed=imputed,
@@ -148,11 +152,11 @@ class Normalise:
 
     def _reading(self, data: SensorReading, source: str) -> tuple[dict[str, float], Names]:
         recent = self.history.of(source)
-        if self._unbounded and not data.units and self._outliers.unremarkable(data.values, recent):
+        if not self.ranges and not data.units and self.outliers.unremarkable(data.values, recent):
             return cast("dict[str, float]", data.values), _NO_NAMES
         numbers, repaired = self._values.read(data)
         values, imputed = self._missing.fill(numbers, recent)
-        outlier = self._outliers.judge(values, imputed, recent)
+        outlier = self.outliers.judge(values, imputed, recent)
         return values, (tuple(imputed), tuple(outlier), tuple(repaired))
 
     def _text(self, text: str, *, encoded: bool) -> tuple[str, bool]:

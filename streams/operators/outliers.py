@@ -15,6 +15,7 @@ a name, which costs a reading a thirty-second of two sorts. Outliers enter the w
 of level the median follows within half a window.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite, sqrt
 from statistics import fmean
@@ -22,7 +23,7 @@ from typing import Any, Final
 
 from schemas.config import Cleaning
 from schemas.errors import Reason, Rejected
-from streams.operators.history import MAX_NAMES, NO_LIMITS, WINDOW, Recent
+from streams.operators.history import MAX_NAMES, Recent
 from streams.operators.missing import FROM_HISTORY
 
 MIN_READINGS: Final = 16
@@ -32,6 +33,8 @@ _MEAN_DEVIATION_TO_SIGMA: Final = 1.2533
 _QUARTILE_SIGMAS: Final = 0.6745
 
 Limits = tuple[float, float]
+NO_LIMITS: Final = (-sys.float_info.max, sys.float_info.max)
+"""Between these lies every reading but the infinities and NaN."""
 
 
 def hampel(readings: Sequence[float], sigmas: float) -> Limits:
@@ -81,8 +84,9 @@ class Outliers:
         self._policy = cleaning.outliers
         self._sigmas = cleaning.outlier_sigmas
         self._limits = METHODS[cleaning.outlier_method]
-        self._judges = cleaning.outliers != "off"
-        self._needed = self._judges or cleaning.missing in FROM_HISTORY
+        self.judges = cleaning.outliers != "off"
+        self.remembers = self.judges or cleaning.missing in FROM_HISTORY
+        self.hampel_sigmas = cleaning.outlier_sigmas if cleaning.outlier_method == "hampel" else None
 
     def unremarkable(self, values: Mapping[str, Any], recent: dict[str, Recent]) -> bool:
         """Remember the readings if each is a float of a known name within its limits; else do nothing.
@@ -96,14 +100,7 @@ class Outliers:
                 return False
             known.append(past)
         for past, value in zip(known, values.values(), strict=True):
-            readings, count = past.readings, past.count
-            if len(readings) < WINDOW:
-                readings.append(value)
-            else:
-                readings[count % WINDOW] = value
-            past.count = count = count + 1
-            if self._judges and (not count % RENEWAL or count == MIN_READINGS):
-                past.low, past.high = self._renewed(readings)
+            self._remember(past, value)
         return bool(values)
 
     def judge(self, values: dict[str, float], imputed: Sequence[str], recent: dict[str, Recent]) -> list[str]:
@@ -115,7 +112,7 @@ class Outliers:
             Rejected: an outlier, where the policy is to reject; the readings are remembered all the same.
         """
         found: list[str] = []
-        if not self._needed:
+        if not self.remembers:
             return found
         for name, value in values.items():
             if imputed and name in imputed:
@@ -129,16 +126,20 @@ class Outliers:
                 found.append(name)
                 if self._policy == "clip":
                     values[name] = min(max(value, past.low), past.high)
-            count = past.add(value)
-            if self._judges and (not count % RENEWAL or count == MIN_READINGS):
-                past.low, past.high = self._renewed(past.readings)
+            self._remember(past, value)
         if found and self._policy == "reject":
             name = found[0]
             message = f"{values[name]:g} is further than {self._sigmas:g} deviations from recent readings"
             raise Rejected(Reason.OUTLIER, message, f"data.values.{name}")
         return found
 
-    def _renewed(self, readings: Sequence[float]) -> Limits:
+    def _remember(self, past: Recent, value: float) -> None:
+        count = past.add(value)
+        if self.judges and (not count % RENEWAL or count == MIN_READINGS):
+            past.low, past.high = self.renewed(past.readings)
+
+    def renewed(self, readings: Sequence[float]) -> Limits:
+        """Return the limits that follow from a window of readings."""
         try:
             return self._limits(readings, self._sigmas)
         except OverflowError:  # squares or sums of readings near the largest float: nothing can be said

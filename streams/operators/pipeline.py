@@ -4,21 +4,21 @@ decode → route → [paused?] → [at home?] → dedupe → clean → remember.
 `events.parked`, as they came. An event met elsewhere than at its home partition is forwarded there by
 `events.rekeyed`, and cleaned when it comes from it. An event is remembered only when it was accepted, so that
 a corrected copy of a rejected one, replayed under the same id, passes. Nothing that a record contains stops
-the batch: what cannot be used becomes a `Dead` record with its reason and its original bytes.
+the batch: what cannot be used becomes a `Dead` record with its reason and its original bytes. Plain sensor
+readings take the `fast_path` through all of this, in their places among the others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Self
 
 import msgspec
 
-from schemas import topics
 from schemas.config import Stream
 from schemas.envelope import DEFAULT_MAX_BYTES, decode_event
 from schemas.errors import Reason, Rejected
 from schemas.raw import RawEvent
-from schemas.record import Incoming, Outgoing
+from schemas.record import Incoming
 from schemas.route import Route
 from streams.operators import changelog
 from streams.operators.batch import Batch, Tally
@@ -26,6 +26,7 @@ from streams.operators.cleaner import Cleaner
 from streams.operators.copies import Memory
 from streams.operators.dead_letter import dead_letter
 from streams.operators.dedupe import fingerprint
+from streams.operators.fast_path import SensorPath
 from streams.operators.home import Home, forwarded, original
 from streams.operators.park import Pauses, park, unpark
 
@@ -40,14 +41,18 @@ Decoded = tuple[Incoming, RawEvent, Cleaner, bytes]
 class CleanPipeline:
     """Cleans, normalises and deduplicates the events of one partition of `events.raw` and `events.rekeyed`.
 
-    Without a `home`, every event is at home where it is met.
+    Without a `home`, every event is at home where it is met. Without `fast`, the operators clean every event,
+    which changes nothing but the time it takes.
     """
 
-    def __init__(self, streams: Mapping[str, Stream], home: Home | None = None) -> None:
+    def __init__(
+        self, streams: Mapping[str, Stream], home: Home | None = None, *, fast: bool = True
+    ) -> None:
         self._cleaners = {name: Cleaner(name, stream) for name, stream in streams.items()}
         self._route = Route(streams)
         self._first = {cleaner.shape: cleaner for cleaner in reversed(self._cleaners.values())}
         self._home = home if any(c.rekey != "never" for c in self._cleaners.values()) else None
+        self._fast = SensorPath.of(self._cleaners.values(), self._home) if fast else None
         self._memories: dict[str, Memory] = {}
         for cleaner in self._cleaners.values():
             self._memories |= cleaner.memories
@@ -79,12 +84,18 @@ class CleanPipeline:
             records = [original(record) for record in records]
         elif parked:
             records = unpark(records)
-        decoded = self._decoded(records, now, batch)
-        if pauses.streams:
-            decoded = self._running(decoded, partition, pauses, now, batch)
-        if self._home is not None and not rekeyed:
-            decoded = self._at_home(self._home, decoded, partition, now, batch)
-        self._clean(decoded, now, batch)
+        if self._fast is None or rekeyed or parked or pauses.streams:
+            decoded = self._decoded(records, now, batch)
+            if pauses.streams:
+                decoded = self._running(decoded, partition, pauses, now, batch)
+            if self._home is not None and not rekeyed:
+                decoded = self._at_home(self._home, decoded, partition, now, batch)
+            self._look_up(decoded)
+            for entry in decoded:
+                self._clean(entry, now, batch)
+        else:
+            self._process_fast(self._fast, records, partition, now, batch)
+        self._count(batch)
         batch.outgoing.extend(changelog.added(self._memories, partition))
         return batch
 
@@ -130,6 +141,29 @@ class CleanPipeline:
             memory.advance(now_s)
         for cleaner in self._cleaners.values():
             cleaner.normalise.at(now)
+
+    def _process_fast(
+        self, fast: SensorPath, records: Sequence[Incoming], met: int, now: datetime, batch: Batch
+    ) -> None:
+        """Process a batch whose plain events take the fast path; order and outcome are as without it."""
+        block, parsed = fast.parse(records, met)
+        others = {at: block[at] for at in parsed.others}
+        decoded = self._decoded(list(others.values()), now, batch)
+        if self._home is not None:
+            decoded = self._at_home(self._home, decoded, met, now, batch)
+        self._look_up(decoded, lambda cleaner: fast.keys(parsed, cleaner))
+        running = {id(entry[0]): entry for entry in decoded}
+        at, end, packed = 0, len(block), batch.outgoing.packed
+        while (at := fast.clean(parsed, at, packed)) < end:
+            if at in others:
+                entry = running.get(id(others[at]))  # none if it was rejected or forwarded
+                entries = [] if entry is None else [entry]
+            else:
+                entries = self._decoded([block[at]], now, batch)
+            for entry in entries:
+                self._clean(entry, now, batch)
+            at += 1
+        fast.count()
 
     def _decoded(self, records: Sequence[Incoming], now: datetime, batch: Batch) -> list[Decoded]:
         """Decode, route and fingerprint a batch; what fails is rejected."""
@@ -191,48 +225,50 @@ class CleanPipeline:
                 self._reject(batch, record, rejected, now, cleaner.name)
         return staying
 
-    def _clean(self, decoded: Sequence[Decoded], now: datetime, batch: Batch) -> None:
-        """Drop duplicates, clean the rest and remember what was accepted."""
-        self._look_up(decoded)
-        produce = batch.outgoing.append
-        clean_topic = topics.CLEAN.name
-        for record, event, cleaner, key in decoded:
-            dedupe, tally = cleaner.dedupe, cleaner.tally
-            if dedupe.seen(key) or key in cleaner.long_ago:
+    def _clean(self, entry: Decoded, now: datetime, batch: Batch) -> None:
+        """Drop an event if it is a duplicate, else clean it and remember that it was accepted."""
+        record, event, cleaner, key = entry
+        dedupe, tally = cleaner.dedupe, cleaner.tally
+        if dedupe.seen(key) or key in cleaner.long_ago:
+            tally.duplicates += 1
+            return
+        try:
+            if cleaner.copies is not None and cleaner.copies.seen(event):
                 tally.duplicates += 1
-                continue
-            try:
-                if cleaner.copies is not None and cleaner.copies.seen(event):
+                return
+            clean = cleaner.normalise.clean(event, record)
+            if cleaner.adds:
+                completed = cleaner.completed(event, clean)
+                if completed is None:
                     tally.duplicates += 1
-                    continue
-                clean = cleaner.normalise.clean(event, record)
-                if cleaner.adds:
-                    completed = cleaner.completed(event, clean)
-                    if completed is None:
-                        tally.duplicates += 1
-                        continue
-                    clean = completed
-            except Rejected as rejected:
-                self._reject(batch, record, rejected, now, cleaner.name)
-                continue
-            except Exception as error:  # noqa: BLE001  # the same as when it is decoded
-                self._reject(batch, record, _poison(error), now, cleaner.name)
-                continue
-            dedupe.add(key)
-            tally.accepted += 1
-            tally.newest = clean.time
-            produce(Outgoing(clean_topic, clean.source.encode(), _encode(clean)))
+                    return
+                clean = completed
+        except Rejected as rejected:
+            self._reject(batch, record, rejected, now, cleaner.name)
+            return
+        except Exception as error:  # noqa: BLE001  # the same as when it is decoded
+            self._reject(batch, record, _poison(error), now, cleaner.name)
+            return
+        dedupe.add(key)
+        tally.accepted += 1
+        tally.newest = clean.time
+        batch.outgoing.packed.append(clean.source.encode(), _encode(clean))
+
+    def _count(self, batch: Batch) -> None:
         for name, cleaner in self._cleaners.items():
             if cleaner.tally:
                 cleaner.tally.rejected = batch.of(name).rejected
                 batch.by_stream[name] = cleaner.tally
                 cleaner.tally = Tally()
 
-    def _look_up(self, decoded: Sequence[Decoded]) -> None:
+    def _look_up(
+        self, decoded: Sequence[Decoded], more: Callable[[Cleaner], list[bytes]] = lambda _: []
+    ) -> None:
+        """Ask the large memories once for all of a batch's events, those with the keys `more` as well."""
         for cleaner in self._cleaners.values():
             if cleaner.dedupe.has_cold or cleaner.copies is not None:
                 own = [(event, key) for _, event, whose, key in decoded if whose is cleaner]
-                cleaner.look_up([event for event, _ in own], [key for _, key in own])
+                cleaner.look_up([event for event, _ in own], [*(key for _, key in own), *more(cleaner)])
 
     def _reject(
         self, batch: Batch, record: Incoming, rejected: Rejected, now: datetime, stream: str = ""

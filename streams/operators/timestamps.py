@@ -29,6 +29,11 @@ class Timestamps:
         self._late = _shifted(now, -self._config.late_after)
         self._newest = _shifted(now, self._config.max_future)
 
+    @property
+    def on_time(self) -> tuple[datetime, datetime]:
+        """Return the bounds between which a time is neither late nor in the future."""
+        return self._late, self._newest
+
     def resolve(self, text: str, arrival_ms: int) -> tuple[datetime, Remark]:
         """Return the event's time, and whether it is late, was missing, or was replaced as out of bounds.
 

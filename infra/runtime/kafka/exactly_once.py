@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from aiokafka import TopicPartition
 
 from infra.runtime import metrics
+from infra.runtime.kafka.blocks import since
 from infra.runtime.kafka.transactions import Transactions
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -132,7 +133,7 @@ class ExactlyOnce:
             if position is None or generation != self._generation or self._failed:
                 return
             if records[0].offset < position:
-                records = [record for record in records if record.offset >= position]
+                records = since(records, position)
             if not records:
                 return
             next_offset = records[-1].offset + 1

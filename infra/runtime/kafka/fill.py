@@ -12,9 +12,12 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
+from headrace_native import Outbox
 
+from infra.runtime.kafka.packed import PackedBuilder, lay
 from infra.runtime.kafka.partitioner import partition_of
 from schemas.errors import Fatal
+from schemas.outputs import Outputs
 from schemas.record import Outgoing
 
 MAX_BATCH_BYTES: Final = 1024 * 1024
@@ -29,13 +32,12 @@ _NO_HEADERS: Final[list[tuple[str, bytes]]] = []  # the builder takes a list, an
 class Filled:
     """A batch for one partition; `base` is its first record's offset once it is acknowledged."""
 
-    __slots__ = ("append", "base", "builder", "partition", "topic")
+    __slots__ = ("base", "builder", "partition", "topic")
 
-    def __init__(self, topic: str, partition: int, builder: BatchBuilder) -> None:
+    def __init__(self, topic: str, partition: int, builder: BatchBuilder | PackedBuilder) -> None:
         self.topic = topic
         self.partition = partition
         self.builder = builder
-        self.append = builder.append
         self.base = -1
 
 
@@ -81,10 +83,10 @@ class Fill:
                 batch = open_batches[partition] = self._next(topic, partition)
             listed = list(headers) if headers else _NO_HEADERS
             timestamp = None if timestamps_ms is None else timestamps_ms[index]
-            if batch.append(timestamp=timestamp, key=key, value=value, headers=listed) is None:
+            if batch.builder.append(timestamp=timestamp, key=key, value=value, headers=listed) is None:
                 batch = open_batches[partition] = self._next(topic, partition)
                 # an empty builder takes a record of any size
-                batch.append(timestamp=timestamp, key=key, value=value, headers=listed)
+                batch.builder.append(timestamp=timestamp, key=key, value=value, headers=listed)
             place(batch)
         return placed
 
@@ -104,24 +106,28 @@ async def send_filled(
 ) -> list[Filled]:
     """Send the records as whole batches, and return each one's batch once all are acknowledged.
 
-    The producer was made with `max_batch_size=MAX_BATCH_BYTES`, and is in a transaction if it is a
+    Of `Outputs`, those that are packed go out first, and only the others' batches are returned. The producer was made with `max_batch_size=MAX_BATCH_BYTES`, and is in a transaction if it is a
     transactional one. `count` returns the number of partitions of a topic (its name with the prefix).
 
     Raises:
         Fatal: a record is larger than brokers take; nothing was sent.
         KafkaError: a batch was not acknowledged; the others may be in the log.
     """
+    batches: list[Filled] = []
+    if isinstance(records, Outputs):
+        batches, records = await _laid(producer, records.packed, count, prefix), records.others
     partitions = {topic: await count(prefix + topic) for topic in {record.topic for record in records}}
     fill = Fill(producer.create_batch, partitions, prefix=prefix)
     placed = fill.add(records, timestamps_ms)
-    for batch in fill.batches:
+    batches += fill.batches
+    for batch in batches:
         if batch.builder.size() > MAX_REQUEST_BYTES:
             raise Fatal(
                 f"a record of {batch.builder.size()} bytes for {batch.topic} is larger than brokers take"
             )
     sent: list[asyncio.Future[Any]] = []
     try:
-        for batch in fill.batches:
+        for batch in batches:
             sent.append(  # noqa: PERF401  # what was sent before one fails is waited for all the same
                 await producer.send_batch(batch.builder, batch.topic, partition=batch.partition)
             )
@@ -129,8 +135,20 @@ async def send_filled(
         await asyncio.gather(*sent, return_exceptions=True)
         raise
     answers = await asyncio.gather(*sent, return_exceptions=True)
-    for batch, answer in zip(fill.batches, answers, strict=True):
+    for batch, answer in zip(batches, answers, strict=True):
         if isinstance(answer, BaseException):
             raise answer
         batch.base = answer.offset
     return placed
+
+
+async def _laid(
+    producer: AIOKafkaProducer, outbox: Outbox, count: Callable[[str], Awaitable[int]], prefix: str
+) -> list[Filled]:
+    if not len(outbox):
+        return []
+    topic = prefix + outbox.topic
+    transactions = producer._txn_manager  # noqa: SLF001  # what its own builders are marked by
+    transactional = transactions is not None and transactions.transactional_id is not None
+    laid = lay(outbox, await count(topic), MAX_BATCH_BYTES, transactional=transactional)
+    return [Filled(topic, packed.partition, packed.builder) for packed in laid]
