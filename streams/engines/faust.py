@@ -38,6 +38,7 @@ MAX_RECORDS: Final = 10_000
 several thousand events."""
 RESTORE_S: Final = 300.0
 """How long a member may take to restore its state before the group goes on without it."""
+_LOOK_AGAIN_S: Final = 0.01
 _TAKEN_PER_PARTITION: Final = 2
 """How many batches of one partition are taken over from Faust: one in hand and one waiting for it."""
 
@@ -138,6 +139,16 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        """Fetch; briefly while Faust's buffer of a partition is full.
+
+        Faust leaves such a partition out, and would wait for the others, of which there may be none to come,
+        for all of `timeout`, though the buffer is soon empty.
+        """
+        if self._buffered_partitions:
+            timeout = min(timeout, _LOOK_AGAIN_S)
+        return await super()._getmany(active_partitions, timeout)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: FetchedBatch = record
