@@ -23,7 +23,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
 
 NO_FLAGS: Final = Flags()
-"""An event to which nothing was done has this one, by which the encoder knows that there is nothing to write."""
+"""What an event has to which nothing was done; by its being this one, the encoder leaves it out."""
 
 
 class Clean(Contract, frozen=True, kw_only=True, omit_defaults=True):

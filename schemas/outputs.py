@@ -1,7 +1,7 @@
 """What an operator puts out of one batch: many records of one topic, kept packed, and some of others.
 
-Consumes `Outgoing` records one by one, or many at once from native code that writes to `packed`; produces them
-as a sequence again, or as record batches where an engine can send these (`infra.runtime.kafka.packed`).
+Consumes `Outgoing` records one by one, or many at once from native code that writes to `packed`; produces
+them as a sequence again, or as record batches where an engine can send these (`infra.runtime.kafka.packed`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,9 +1,9 @@
 """The fast path of plain sensor readings: consumes a batch's records, produces clean events natively.
 
-Nearly every reading is plain: a CloudEvent as JSON that needs no repair, on time, with readings that its source
-sent before, within their limits. Native code takes such an event from its bytes to the clean event's in about a
-microsecond; whatever else comes is left to the operators in Python, in its place in the order, and both work on
-the same memory. The operators say what is right: tests compare the two ways byte by byte.
+Nearly every reading is plain: a CloudEvent as JSON that needs no repair, on time, with readings that its
+source sent before, within their limits. Native code takes such an event from its bytes to the clean event's
+in about a microsecond; whatever else comes is left to the operators in Python, in its place in the order, and
+both work on the same memory. The operators say what is right: tests compare the two ways byte by byte.
 """
 
 from collections.abc import Iterable, Sequence

@@ -151,7 +151,7 @@ class Normalise:
         return normalise(attribute, self._form)
 
     def _reading(self, data: SensorReading, source: str) -> tuple[dict[str, float], Names]:
-        recent = self.history.of(source)
+        recent = self.history.of(source) if self.outliers.remembers else {}
         if not self.ranges and not data.units and self.outliers.unremarkable(data.values, recent):
             return cast("dict[str, float]", data.values), _NO_NAMES
         numbers, repaired = self._values.read(data)

@@ -45,9 +45,7 @@ class CleanPipeline:
     which changes nothing but the time it takes.
     """
 
-    def __init__(
-        self, streams: Mapping[str, Stream], home: Home | None = None, *, fast: bool = True
-    ) -> None:
+    def __init__(self, streams: Mapping[str, Stream], home: Home | None = None, *, fast: bool = True) -> None:
         self._cleaners = {name: Cleaner(name, stream) for name, stream in streams.items()}
         self._route = Route(streams)
         self._first = {cleaner.shape: cleaner for cleaner in reversed(self._cleaners.values())}

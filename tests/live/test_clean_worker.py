@@ -1,11 +1,13 @@
 """The `streams` worker as users run it: a process, a real broker, and a kill -9 in the middle."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
@@ -130,3 +132,50 @@ async def test_bad_input_is_kept_with_its_reason(environment: dict[str, str], tm
         worker.wait(20)
     assert {letter.reason: letter.original for letter in found or ()} == bad
     assert passed == ["1"]
+
+
+def _reading(number: int) -> bytes:
+    source = f"press/{number % 5}"
+    return json.dumps(
+        structured(str(number), source, Kind.SENSOR, {"values": {"bar": 6 + number % 3 / 8}})
+    ).encode()
+
+
+@pytest.mark.timeout(120)
+async def test_every_compression_is_read_and_what_was_aborted_is_not(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Publishers compress as they like; of transactions only the committed events come out, each once."""
+    settings = load(environment)
+    await create_topics(settings)
+    topic = settings.topic(topics.RAW)
+    numbers = iter(range(10_000))
+    expected = []
+    for compression in (None, "gzip", "snappy", "lz4", "zstd"):
+        async with AIOKafkaProducer(
+            bootstrap_servers=settings.endpoints.kafka, compression_type=compression
+        ) as producer:
+            for number in itertools.islice(numbers, 200):
+                expected.append(number)
+                await producer.send(topic, _reading(number), key=b"press/%d" % (number % 5))
+    for commit in (False, True, False):
+        async with AIOKafkaProducer(
+            bootstrap_servers=settings.endpoints.kafka, transactional_id=f"{topic}-test"
+        ) as producer:
+            await producer.begin_transaction()
+            for number in itertools.islice(numbers, 50):
+                if commit:
+                    expected.append(number)
+                await producer.send(topic, _reading(number), key=b"press/%d" % (number % 5))
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+    worker = start_worker("streams", environment, tmp_path / "worker.log")
+
+    async def enough() -> bool:
+        return len(await _clean(settings)) >= len(expected)
+
+    try:
+        await aeventually(enough, timeout_s=60, every_s=0.5)
+    finally:
+        worker.terminate()
+        worker.wait(20)
+    assert sorted(int(event.id) for event in await _clean(settings)) == expected

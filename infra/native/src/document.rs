@@ -111,9 +111,14 @@ impl Scan<'_> {
             let number = self.number()?;
             let size = number.abs();
             let alike = (SMALLEST..LARGEST).contains(&size) || (size == 0.0 && number.is_sign_positive());
-            let named = |(known, _): &(Range<usize>, f64)| self.bytes[known.clone()] == self.bytes[name.clone()];
+            let named =
+                |(known, _): &(Range<usize>, f64)| self.bytes[known.clone()] == self.bytes[name.clone()];
             let sized = (1..=LONGEST_NAME).contains(&name.len());
-            if !alike || !sized || readings.len() - first >= MOST_READINGS || readings[first..].iter().any(named) {
+            if !alike
+                || !sized
+                || readings.len() - first >= MOST_READINGS
+                || readings[first..].iter().any(named)
+            {
                 return None;
             }
             readings.push((name, number));

@@ -230,7 +230,11 @@ impl FastPath {
     ) -> PyResult<usize> {
         let block = parsed.block.get();
         let buffers = block.buffers(py);
-        let coordinates = format!("\",\"raw\":{{\"topic\":\"{}\",\"partition\":{},\"offset\":", block.topic(), block.partition());
+        let coordinates = format!(
+            "\",\"raw\":{{\"topic\":\"{}\",\"partition\":{},\"offset\":",
+            block.topic(),
+            block.partition()
+        );
         let mut memories = Vec::with_capacity(self.plans.len());
         for (plan, long_ago) in self.plans.iter().zip(long_ago) {
             memories.push(Memory::of(plan.dedupe.bind(py), long_ago)?);
@@ -278,7 +282,16 @@ impl FastPath {
             memory.add(key)?;
             plan.accepted += 1;
             plan.newest = event.time;
-            write(plan, &self.name_list, event, values, entry, buffers[event.buffer as usize], coordinates.as_bytes(), outbox);
+            write(
+                plan,
+                &self.name_list,
+                event,
+                values,
+                entry,
+                buffers[event.buffer as usize],
+                coordinates.as_bytes(),
+                outbox,
+            );
         }
         Ok(block.entries().len())
     }
@@ -313,13 +326,18 @@ impl FastPath {
         let Some(found) = document::read(document, spans) else { return Ok(None) };
         let Some(plan) = self.plan_of(found.stream.map(|name| &document[name])) else { return Ok(None) };
         let too_long = found.id.len() + found.source.len() > self.max_name;
-        if document.len() > self.plans[plan].max_bytes || too_long || found.id.is_empty() || found.source.is_empty() {
+        if document.len() > self.plans[plan].max_bytes
+            || too_long
+            || found.id.is_empty()
+            || found.source.is_empty()
+        {
             return Ok(None);
         }
         let Some(time) = moment::parse(&document[found.time]) else { return Ok(None) };
         let source = self.source(py, &document[found.source.clone()])?;
         let known = &self.source_list[source as usize];
-        let fingerprint = fingerprint(known.characters, &document[found.source.clone()], &document[found.id.clone()]);
+        let fingerprint =
+            fingerprint(known.characters, &document[found.source.clone()], &document[found.id.clone()]);
         if self.home_of.is_some() && !self.at_home(plan, known.home, &fingerprint, met) {
             return Ok(None);
         }
@@ -408,7 +426,8 @@ impl<'py> Memory<'py> {
     }
 
     fn holds(&self, key: &Bound<'py, PyBytes>) -> PyResult<bool> {
-        Ok(self.hot.contains(key)? || self.long_ago.as_ref().is_some_and(|set| set.contains(key).unwrap_or(false)))
+        Ok(self.hot.contains(key)?
+            || self.long_ago.as_ref().is_some_and(|set| set.contains(key).unwrap_or(false)))
     }
 
     fn add(&self, key: &Bound<'py, PyBytes>) -> PyResult<()> {
@@ -440,9 +459,7 @@ fn structured(entry: &Entry, buffers: &[&[u8]]) -> bool {
             if start.eq_ignore_ascii_case(b"application/cloudevents-batc") {
                 return false;
             }
-        } else if name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"ce_")) {
-            return false;
-        } else if !name.is_ascii() {
+        } else if !name.is_ascii() || name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"ce_")) {
             return false;
         }
     }

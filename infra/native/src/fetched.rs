@@ -277,7 +277,13 @@ struct Reader {
 
 impl Reader {
     /// Reads one whole batch, which begins at `start` of what was fetched.
-    fn batch(&mut self, py: Python<'_>, start: usize, batch: &[u8], decompress: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn batch(
+        &mut self,
+        py: Python<'_>,
+        start: usize,
+        batch: &[u8],
+        decompress: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         if batch.len() < HEADER || batch[16] != 2 {
             return Err(PyValueError::new_err("not a record batch of format 2"));
         }
@@ -334,7 +340,15 @@ impl Reader {
                 continue; // before what was asked for: a batch comes whole
             }
             let timestamp = if attributes & LOG_APPEND_TIME != 0 { appended_ms } else { timestamp };
-            self.entries.push(Entry { offset, timestamp, buffer: buffer as u32, key, value, headers, header_count });
+            self.entries.push(Entry {
+                offset,
+                timestamp,
+                buffer: buffer as u32,
+                key,
+                value,
+                headers,
+                header_count,
+            });
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from headrace_native import Outbox
 
-from infra.runtime.kafka.packed import PackedBuilder, lay
+from infra.runtime.kafka.packed import lay
 from infra.runtime.kafka.partitioner import partition_of
 from schemas.errors import Fatal
 from schemas.outputs import Outputs
@@ -30,11 +30,14 @@ _NO_HEADERS: Final[list[tuple[str, bytes]]] = []  # the builder takes a list, an
 
 
 class Filled:
-    """A batch for one partition; `base` is its first record's offset once it is acknowledged."""
+    """A batch for one partition; `base` is its first record's offset once it is acknowledged.
+
+    `builder` is aiokafka's, which has no types, or one of its shape (`PackedBuilder`).
+    """
 
     __slots__ = ("base", "builder", "partition", "topic")
 
-    def __init__(self, topic: str, partition: int, builder: BatchBuilder | PackedBuilder) -> None:
+    def __init__(self, topic: str, partition: int, builder: Any) -> None:
         self.topic = topic
         self.partition = partition
         self.builder = builder
@@ -106,8 +109,9 @@ async def send_filled(
 ) -> list[Filled]:
     """Send the records as whole batches, and return each one's batch once all are acknowledged.
 
-    Of `Outputs`, those that are packed go out first, and only the others' batches are returned. The producer was made with `max_batch_size=MAX_BATCH_BYTES`, and is in a transaction if it is a
-    transactional one. `count` returns the number of partitions of a topic (its name with the prefix).
+    Of `Outputs`, those that are packed go out first, and only the others' batches are returned. The
+    producer was made with `max_batch_size=MAX_BATCH_BYTES`, and is in a transaction if it is a transactional
+    one. `count` returns the number of partitions of a topic (its name with the prefix).
 
     Raises:
         Fatal: a record is larger than brokers take; nothing was sent.

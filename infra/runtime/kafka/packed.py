@@ -1,7 +1,7 @@
 """Outputs that are packed already, as batches that aiokafka sends: consumes an `Outbox`, produces builders.
 
-aiokafka asks a batch builder for its bytes once it has given it the producer's identity and the sequence number;
-ours has laid the records natively, and only these fields and the checksum are missing.
+aiokafka asks a batch builder for its bytes once it has given it the producer's identity and the sequence
+number; ours has laid the records natively, and only these fields and the checksum are missing.
 """
 
 from collections.abc import Sequence
