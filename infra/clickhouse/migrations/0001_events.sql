@@ -4,7 +4,8 @@
 -- answers max(_offset) of a partition without reading anything.
 -- Small parts are one file each, and wait until twenty can be merged: with few rows an insert, opening files and
 -- reading parts again and again would cost more than the rows. For the same reason maps and flags are plain strings:
--- a merge builds a LowCardinality's dictionary anew for each of its columns.
+-- a merge builds a LowCardinality's dictionary anew for each of its columns. The heuristic that takes small parts out
+-- of a merge again left one large part and one small one of a merge of twenty, so that each insert rewrote the former.
 CREATE TABLE IF NOT EXISTS {database}.events
 (
     stream LowCardinality(String),
@@ -38,4 +39,5 @@ PARTITION BY (toYYYYMM(_arrived), _topic, _partition, _offset >= 0)
 ORDER BY (stream, source, time)
 TTL toDateTime(_inserted_at) + INTERVAL 180 DAY
 SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216,
-    min_parts_to_merge_at_once = 20, merge_selector_base = 20;
+    min_parts_to_merge_at_once = 20, merge_selector_base = 20,
+    merge_selector_enable_heuristic_to_remove_small_parts_at_right = 0;

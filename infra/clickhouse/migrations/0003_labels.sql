@@ -19,4 +19,5 @@ PARTITION BY (toYYYYMM(_arrived), _topic, _partition, _offset >= 0)
 ORDER BY (stream, source, id, labelled_at)
 TTL toDateTime(_inserted_at) + INTERVAL 365 DAY
 SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216,
-    min_parts_to_merge_at_once = 20, merge_selector_base = 20;
+    min_parts_to_merge_at_once = 20, merge_selector_base = 20,
+    merge_selector_enable_heuristic_to_remove_small_parts_at_right = 0;
