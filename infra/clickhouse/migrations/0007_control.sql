@@ -16,5 +16,6 @@ CREATE TABLE IF NOT EXISTS {database}.control
     _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = MergeTree
+PARTITION BY (_topic, _partition, _offset >= 0)
 ORDER BY (scope, name, at)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216;
