@@ -1,4 +1,4 @@
--- What operators paused, resumed and reset, by whom and why. Small, kept for ever: the topic is compacted.
+-- What operators paused, resumed, reset, silenced and acknowledged, by whom and why. Small, kept for ever: the topic is compacted.
 CREATE TABLE IF NOT EXISTS {database}.control
 (
     scope LowCardinality(String),
@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS {database}.control
     at DateTime64(6, 'UTC'),
     before Map(String, Int64),
     after Map(String, Int64),
+    until Nullable(DateTime64(6, 'UTC')),
     _topic LowCardinality(String),
     _partition Int32,
     _offset Int64,
