@@ -87,11 +87,6 @@ impl Parsed {
         (0..self.events.len()).filter(|at| self.events[*at].is_none()).collect()
     }
 
-    /// Tells whether an event was read here; then it is at home, and its fingerprint among `keys`.
-    fn is_plain(&self, at: usize) -> bool {
-        self.events.get(at).is_some_and(Option::is_some)
-    }
-
     /// The fingerprints of the plain events of one plan.
     fn keys<'py>(&self, py: Python<'py>, plan: u32) -> PyResult<Bound<'py, PyList>> {
         let own = self.events.iter().flatten().filter(|event| event.plan == plan);
