@@ -202,6 +202,19 @@ class ShiftDrift(Section):
     enabled: bool = True
 
 
+class EstimateDrift(Section):
+    """Drop of the accuracy that scores let expect, before labels say it (CBPE).
+
+    The first `min_labels` judged answers of a version calibrate its scores; then every `min_events` answers
+    are estimated. A drop is more than `margin` below what was estimated first.
+    """
+
+    min_labels: int = Field(default=300, ge=50)
+    min_events: int = Field(default=300, ge=50)
+    margin: float = Field(default=0.05, gt=0, lt=1)
+    enabled: bool = True
+
+
 class Drift(Section):
     """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`.
 
@@ -212,9 +225,11 @@ class Drift(Section):
     error: ErrorDrift = ErrorDrift()
     input: ShiftDrift = ShiftDrift()
     prediction: ShiftDrift = ShiftDrift()
+    estimate: EstimateDrift = EstimateDrift()
     on_error: Response = Response.INCREMENT
     on_input: Response = Response.ALERT
     on_prediction: Response = Response.ALERT
+    on_estimate: Response = Response.ALERT
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
     alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")

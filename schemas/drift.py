@@ -13,6 +13,7 @@ class Signal(StrEnum):
     PREDICTION = "prediction"
     ERROR = "error"
     QUALITY = "quality"
+    ESTIMATE = "estimate"
 
 
 class Severity(StrEnum):

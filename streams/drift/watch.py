@@ -14,12 +14,13 @@ from schemas.prediction import Prediction
 from schemas.record import Coordinates
 from schemas.release import Swap
 from streams.drift.error import ErrorWatch
+from streams.drift.estimate import EstimateWatch
 from streams.drift.inputs import InputWatch, PredictionWatch
 from streams.drift.join import Judged, LabelJoin
 from streams.drift.levels import DriftLevel, StreamLevels
 from streams.drift.policy import Policy
 from streams.drift.shift import ShiftWatch
-from streams.drift.wording import Subject, error_alert, recovery, shift_alert
+from streams.drift.wording import Subject, error_alert, estimate_alert, recovery, shift_alert
 
 
 class DriftWatch:
@@ -41,6 +42,7 @@ class DriftWatch:
         self._input = InputWatch(config.kind, config.drift.input, config.drift.hysteresis)
         self._prediction = PredictionWatch(config.drift.prediction, config.drift.hysteresis)
         self._error = ErrorWatch(config.drift.error)
+        self._estimate = EstimateWatch(config.drift.estimate, config.drift.hysteresis)
         self._join = LabelJoin()
         self._policy = Policy(config.drift.cooldown)
         self._counts = dict.fromkeys(("events", "predictions", "labels", "stale", "other_variant"), 0)
@@ -87,8 +89,29 @@ class DriftWatch:
                     )
                 )
             found += self._calmed(Signal.PREDICTION, self._prediction.shift, now)
+        if prediction.version == self.version:
+            found += self._estimated(prediction, now)
         judged = self._join.predicted(prediction)
         return found + (self._judge(judged, now) if judged else [])
+
+    def _estimated(self, prediction: Prediction, now: datetime) -> list[DriftAlert]:
+        """Estimate the accuracy from an answer's score on; returns the alerts to write."""
+        if not self._drift.estimate.enabled:
+            return []
+        drop = self._estimate.update(prediction)
+        standing = self._policy.standing.get(Signal.ESTIMATE)
+        if drop is not None and standing is None:
+            return self._raise(estimate_alert(self._subject, drop, response=self._drift.on_estimate, now=now))
+        if standing is None or self._estimate.estimate is None:
+            return []
+        if standing.version != self.version:
+            why = f"v{self.version} took over; its own scores are calibrated now"
+        elif self._estimate.quiet >= self._drift.hysteresis:
+            why = "the estimate is back where it was"
+        else:
+            return []
+        level = (self._estimate.estimate, self._estimate.threshold())
+        return self._end(Signal.ESTIMATE, why, *level, now)
 
     def labelled(self, label: Label, now: datetime) -> list[DriftAlert]:
         """Take a label, early, late or unknown; returns the alerts to write."""
@@ -110,6 +133,7 @@ class DriftWatch:
         self.version = version
         self._adopted_at = at
         self._error.start()
+        self._estimate.start()
         self._prediction.start()
         if not first:
             self._input.start()
@@ -120,6 +144,7 @@ class DriftWatch:
             return []
         if not self._judges:
             return []
+        self._estimate.judged(judged.answer.score, not judged.error)
         rise = self._error.update(judged)
         detector: str = self._drift.error.detector
         standing = self._policy.standing.get(Signal.ERROR)
@@ -191,6 +216,8 @@ class DriftWatch:
             levels.append(self._shift_level(Signal.INPUT, self._input.shift))
         if self._drift.prediction.enabled and self.model:
             levels.append(self._shift_level(Signal.PREDICTION, self._prediction.shift))
+        if self._drift.estimate.enabled and self.model:
+            levels.append(self._estimate_level())
         answers, labels = self._join.waiting
         return StreamLevels(
             stream=self.name,
@@ -212,6 +239,14 @@ class DriftWatch:
                 "waiting_labels": labels,
             },
         )
+
+    def _estimate_level(self) -> DriftLevel:
+        """Return the drop, not the accuracy: a level grows towards its threshold."""
+        watch = self._estimate
+        expected = watch.expected
+        drop = 0.0 if expected is None or watch.estimate is None else max(0.0, expected - watch.estimate)
+        most = self._drift.estimate.margin if expected is None else expected - watch.threshold()
+        return self._level(Signal.ESTIMATE, "estimated accuracy's drop", drop, most, watch.readiness, 0)
 
     def _shift_level(self, signal: Signal, shift: ShiftWatch) -> DriftLevel:
         return self._level(signal, *shift.nearest(), shift.readiness, shift.observations)
@@ -239,6 +274,7 @@ class DriftWatch:
             "input": self._input.snapshot(),
             "prediction": self._prediction.snapshot(),
             "error": self._error.snapshot(),
+            "estimate": self._estimate.snapshot(),
             "join": self._join.snapshot(),
             "policy": self._policy.snapshot(),
             "counts": self._counts,
@@ -251,6 +287,7 @@ class DriftWatch:
         self._input.restore(state["input"])
         self._prediction.restore(state["prediction"])
         self._error.restore(state["error"])
+        self._estimate.restore(state["estimate"])
         self._join.restore(state["join"])
         self._policy.restore(state["policy"])
         self._counts = dict(state["counts"])

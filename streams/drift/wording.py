@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from streams.drift.error import Rise
+from streams.drift.estimate import Drop
 from streams.drift.shift import Moved, Shift
 
 RUNBOOKS: Final = {
     Signal.ERROR: "infra/runbooks/drift-error.md",
     Signal.INPUT: "infra/runbooks/drift-input.md",
     Signal.PREDICTION: "infra/runbooks/drift-prediction.md",
+    Signal.ESTIMATE: "infra/runbooks/drift-estimate.md",
 }
 _NEXT: Final = {
     Response.ALERT: "Nothing is changed by itself.",
@@ -126,6 +128,39 @@ def shift_alert(
             "first": dict(zip(("topic", "partition", "offset"), shift.first[:3], strict=True)),
         },
         runbook=RUNBOOKS[signal],
+        raised_at=now,
+    )
+
+
+def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: datetime) -> DriftAlert:
+    """Word a drop of the accuracy that scores let expect."""
+    summary = (
+        f"Stream {subject.stream!r}{subject.called}: its scores let expect {drop.after:.1%} of the answers "
+        f"to be right, {drop.before:.1%} before, since about {_at(drop.since):%Y-%m-%d %H:%M:%S} UTC "
+        f"({drop.answers} answers; labels are still to say it). {_NEXT[response]}"
+    )
+    return DriftAlert(
+        id=subject.alert_id(Signal.ESTIMATE, *drop.first[:3]),
+        stream=subject.stream,
+        model=subject.model,
+        version=subject.version,
+        signal=Signal.ESTIMATE,
+        detector="cbpe",
+        statistic=drop.after,
+        threshold=drop.threshold,
+        since=_at(drop.since),
+        window_from=_at(drop.since),
+        window_to=_at(drop.to),
+        observations=drop.answers,
+        severity=Severity.WARNING,
+        response=response,
+        summary=summary,
+        evidence={
+            "accuracy": {"before": drop.before, "after": drop.after, "calibrated_with": drop.labels},
+            "examples": [{"source": event[3], "id": event[4]} for event in drop.examples],
+            "first": dict(zip(("topic", "partition", "offset"), drop.first[:3], strict=True)),
+        },
+        runbook=RUNBOOKS[Signal.ESTIMATE],
         raised_at=now,
     )
 
