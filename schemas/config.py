@@ -215,6 +215,19 @@ class EstimateDrift(Section):
     enabled: bool = True
 
 
+class QualityDrift(Section):
+    """Ratios of what cleaning did, over blocks of `min_events` events: rejected, missing, repaired, late, ….
+
+    A ratio is worse when it rose by more than `margin`. `silence` is how long a source may send nothing
+    before that is an alert; 0 means for ever.
+    """
+
+    min_events: int = Field(default=500, ge=50)
+    margin: float = Field(default=0.02, gt=0, lt=1)
+    silence: Annotated[float, BeforeValidator(duration_s), Field(ge=0)] = 0.0
+    enabled: bool = True
+
+
 class Drift(Section):
     """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`.
 
@@ -226,10 +239,12 @@ class Drift(Section):
     input: ShiftDrift = ShiftDrift()
     prediction: ShiftDrift = ShiftDrift()
     estimate: EstimateDrift = EstimateDrift()
+    quality: QualityDrift = QualityDrift()
     on_error: Response = Response.INCREMENT
     on_input: Response = Response.ALERT
     on_prediction: Response = Response.ALERT
     on_estimate: Response = Response.ALERT
+    on_quality: Response = Response.ALERT
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
     alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")

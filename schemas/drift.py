@@ -14,6 +14,7 @@ class Signal(StrEnum):
     ERROR = "error"
     QUALITY = "quality"
     ESTIMATE = "estimate"
+    SILENCE = "silence"
 
 
 class Severity(StrEnum):

@@ -56,6 +56,18 @@ class EstimateWatch:
         self.estimate: float | None = None
 
     @property
+    def observations(self) -> int:
+        """How many answers an estimate rests on."""
+        return 0 if self.estimate is None else self._config.min_events
+
+    def nearest(self) -> tuple[str, float, float]:
+        """Return name, size and threshold of the drop: a level grows towards its threshold."""
+        expected = self.expected
+        drop = 0.0 if expected is None or self.estimate is None else max(0.0, expected - self.estimate)
+        most = self._config.margin if expected is None else expected - self.threshold()
+        return "estimated accuracy's drop", drop, most
+
+    @property
     def readiness(self) -> float:
         """Share of the labels and of the reference that has come."""
         learnt = min(1.0, self._cbpe.labels / self._config.min_labels)
