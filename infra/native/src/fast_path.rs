@@ -421,8 +421,10 @@ impl<'py> Memory<'py> {
     }
 
     fn holds(&self, key: &Bound<'py, PyBytes>) -> PyResult<bool> {
-        Ok(self.hot.contains(key)?
-            || self.long_ago.as_ref().is_some_and(|set| set.contains(key).unwrap_or(false)))
+        match &self.long_ago {
+            Some(long_ago) => Ok(self.hot.contains(key)? || long_ago.contains(key)?),
+            None => self.hot.contains(key),
+        }
     }
 
     fn add(&self, key: &Bound<'py, PyBytes>) -> PyResult<()> {
