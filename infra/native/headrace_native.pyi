@@ -148,6 +148,10 @@ class RiseDetector:
     @property
     def drift_detected(self) -> bool: ...
     @property
+    def unsettled(self) -> bool:
+        """Whether there was a detection and what came after it has not settled yet."""
+
+    @property
     def seen(self) -> tuple[int, int]:
         """Bits and errors since the newest fall."""
 
@@ -157,5 +161,5 @@ class RiseDetector:
     def update_many(self, errors: bytes) -> int | None:
         """Take bits, one a byte, up to the first detection; return its index."""
 
-    def restore(self, levels: Sequence[Sequence[int]], detected: bool) -> None:
-        """Go on from `levels` and `drift_detected` of another; raises ValueError if it has no such levels."""
+    def restore(self, levels: Sequence[Sequence[int]], detected: bool, unsettled: bool) -> None:
+        """Go on from another's `levels`, `drift_detected` and `unsettled`; raises ValueError if they are none."""

@@ -22,7 +22,8 @@ A. Rinaldo, "E-detectors", 2022). Were the rate before known and the mixture exa
 label while nothing changes, so an alarm at R ≥ A would come no more often than every A labels on average.
 Neither is the case, and what remains of that promise is measured in `infra/docs/detectors.md`. Of the first
 10,000 labels A is the smaller part √(n / 10,000), not less than for n = 500: few labels tell the rate before
-badly, which costs delay and not alarms.
+badly, which costs delay and not alarms. After a detection A is 20 times as large instead, until 5,000 labels
+came without a fall: a model that has just begun anew errs unsteadily, as trees do at their first splits.
 
 A rate that fell makes what was before the fall useless to compare with. Every 16 labels the same ratio is
 looked at downwards; where it passes almost the alarm's threshold, what was before its best cut is forgotten,
@@ -77,7 +78,11 @@ class Ensemble:
         return self._tests.update_many(errors if isinstance(errors, bytes) else bytes(errors))
 
     def snapshot(self) -> dict[str, Any]:
-        return {"levels": self._tests.levels, "detected": self._tests.drift_detected}
+        return {
+            "levels": self._tests.levels,
+            "detected": self._tests.drift_detected,
+            "unsettled": self._tests.unsettled,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._tests.restore(state["levels"], state["detected"])
+        self._tests.restore(state["levels"], state["detected"], state["unsettled"])

@@ -19,6 +19,9 @@ const TAIL: f64 = 0.03;
 /// Bits from which on the threshold stands, and the share of it that it is never below.
 const YOUNG: f64 = 10_000.0;
 const YOUNGEST: f64 = 500.0;
+/// What the threshold is raised by after a detection, and the bits without a fall that end it.
+const CAUTION: f64 = 3.0;
+const SETTLED: u64 = 5_000;
 
 /// Sums evidence for a rise over every change point of an exponential histogram.
 #[pyclass(module = "headrace_native")]
@@ -30,13 +33,17 @@ pub struct RiseDetector {
     errors: u64,
     #[pyo3(get)]
     drift_detected: bool,
+    /// Whether there was a detection and what came after it has not settled yet.
+    #[pyo3(get)]
+    unsettled: bool,
 }
 
 #[pymethods]
 impl RiseDetector {
     #[new]
     fn new(threshold: f64, fall: f64) -> Self {
-        RiseDetector { threshold, fall, levels: vec![Vec::new()], count: 0, errors: 0, drift_detected: false }
+        let levels = vec![Vec::new()];
+        RiseDetector { threshold, fall, levels, count: 0, errors: 0, drift_detected: false, unsettled: false }
     }
 
     /// Takes a bit; after a detection it is the first of a new stream.
@@ -46,8 +53,10 @@ impl RiseDetector {
             self.count = 0;
             self.errors = 0;
             self.drift_detected = false;
+            self.unsettled = true;
         }
         self.append(error);
+        self.unsettled = self.unsettled && self.count < SETTLED;
         // A right answer only lowers every later rate, so evidence of a rise can be complete at errors alone.
         if error {
             self.drift_detected = self.has_risen();
@@ -79,8 +88,8 @@ impl RiseDetector {
         self.levels.clone()
     }
 
-    /// Goes on from `levels` and `drift_detected` of another.
-    fn restore(&mut self, levels: Vec<Vec<u64>>, detected: bool) -> PyResult<()> {
+    /// Goes on from `levels`, `drift_detected` and `unsettled` of another.
+    fn restore(&mut self, levels: Vec<Vec<u64>>, detected: bool, unsettled: bool) -> PyResult<()> {
         let fits = |(level, row): (usize, &Vec<u64>)| {
             level < 48 && row.len() <= MAX_BUCKETS && row.iter().all(|&errors| errors <= 1 << level)
         };
@@ -89,6 +98,7 @@ impl RiseDetector {
         }
         self.levels = levels;
         self.drift_detected = detected;
+        self.unsettled = unsettled;
         self.recount();
         Ok(())
     }
@@ -155,7 +165,8 @@ impl RiseDetector {
     fn has_risen(&self) -> bool {
         let least = (self.threshold - NEGLIGIBLE).max(1.0);
         let age = (self.count as f64).clamp(YOUNGEST, YOUNG);
-        let goal = self.threshold.exp() * (age / YOUNG).sqrt();
+        let factor = if self.unsettled { CAUTION.exp() } else { (age / YOUNG).sqrt() };
+        let goal = self.threshold.exp() * factor;
         let mut sum = 0.0;
         self.each_cut(least, true, |cut| {
             let ratio = cut.log_ratio();

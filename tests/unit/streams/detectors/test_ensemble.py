@@ -48,9 +48,10 @@ def plain(errors: bytes, threshold: float) -> list[int]:
     """Return where the detector has to fire: its docstring's maths, read plainly, without its short cuts."""
     found: list[int] = []
     buckets: list[tuple[int, int]] = []  # width and errors, oldest first
+    unsettled = False
     for position, error in enumerate(errors):
         if found and found[-1] == position - 1:
-            buckets = []
+            buckets, unsettled = [], True
         buckets.append((1, error))
         width = 1
         while len(same := [i for i, b in enumerate(buckets) if b[0] == width]) > 8:
@@ -58,6 +59,7 @@ def plain(errors: bytes, threshold: float) -> list[int]:
             buckets[same[0] : same[0] + 2] = [(2 * width, first[1] + second[1])]
             width *= 2
         n, s = (sum(b[i] for b in buckets) for i in (0, 1))
+        unsettled = unsettled and n < 5_000
         evidence, best, cut_at, n0, s0 = 0.0, threshold - 1.0, 0, 0, 0
         for cut in range(1, len(buckets)):
             n0, s0 = n0 + buckets[cut - 1][0], s0 + buckets[cut - 1][1]
@@ -67,8 +69,8 @@ def plain(errors: bytes, threshold: float) -> list[int]:
                 evidence += buckets[cut][0] * mixed(n0, s0, n1, s1) * exp(ratio)
             elif s1 * n0 < s0 * n1 and ratio > best:
                 best, cut_at = ratio, cut
-        young = sqrt(min(1.0, max(n, 500) / 10_000.0))
-        if error and evidence >= exp(threshold) * young:
+        factor = exp(3.0) if unsettled else sqrt(min(1.0, max(n, 500) / 10_000.0))
+        if error and evidence >= exp(threshold) * factor:
             found.append(position)
         elif n % 16 == 0:
             del buckets[:cut_at]
@@ -155,7 +157,7 @@ def test_batches_find_what_single_labels_find(seed: int, size: int) -> None:
 def test_a_snapshot_that_is_none_is_refused(levels: list[list[int]]) -> None:
     """Levels that no stream leads to are not gone on with."""
     with pytest.raises(ValueError, match="not the levels of a snapshot"):
-        Ensemble().restore({"levels": levels, "detected": False})
+        Ensemble().restore({"levels": levels, "detected": False, "unsettled": False})
 
 
 def test_memory_is_logarithmic() -> None:

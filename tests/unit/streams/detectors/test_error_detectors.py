@@ -73,7 +73,7 @@ def test_a_fall_is_no_drift(make: Make) -> None:
 @settings(max_examples=15, deadline=None)
 def test_a_snapshot_changes_nothing(make: Make, seed: int, cut: int) -> None:
     """A detector that went through JSON at any moment finds the same as one that did not."""
-    errors = bits(seed, (800, 0.1), (700, 0.6))
+    errors = bits(seed, (500, 0.1), (400, 0.6), (600, 0.95))
     expected = detections(make(), errors)
     first, second = make(), make()
     before = detections(first, errors[:cut])
