@@ -162,4 +162,4 @@ class RiseDetector:
         """Take bits, one a byte, up to the first detection; return its index."""
 
     def restore(self, levels: Sequence[Sequence[int]], detected: bool, unsettled: bool) -> None:
-        """Go on from another's `levels`, `drift_detected` and `unsettled`; raises ValueError if they are none."""
+        """Go on from what another had; raises ValueError if it had no such levels."""
