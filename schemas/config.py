@@ -181,7 +181,9 @@ class Model(Section):
 class ErrorDrift(Section):
     """Drift of the error rate on late labels. `delta` is the detectors' confidence parameter."""
 
-    detector: Literal["ensemble", "adwin", "hddm_w", "hddm_a", "page_hinkley", "off"] = "ensemble"
+    detector: Literal[
+        "ensemble", "vote", "adwin", "hddm_w", "hddm_a", "kswin", "ddm", "eddm", "page_hinkley", "off"
+    ] = "ensemble"
     delta: float = Field(default=0.001, gt=0, lt=1)
     min_labels: int = Field(default=100, ge=1)
 

@@ -139,3 +139,26 @@ class FastPath:
         bounds: Sequence[tuple[int, int]],
     ) -> int: ...
     def tally(self, plan: int) -> tuple[int, int, int]: ...
+
+class RiseDetector:
+    """The sum of evidence for a rise of an error rate; `streams.detectors.ensemble` tells the maths."""
+
+    def __init__(self, threshold: float, fall: float) -> None: ...
+    @property
+    def drift_detected(self) -> bool: ...
+    @property
+    def unsettled(self) -> bool:
+        """Whether there was a detection and what came after it has not settled yet."""
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Bits and errors since the newest fall."""
+
+    @property
+    def levels(self) -> list[list[int]]: ...
+    def update(self, error: bool) -> None: ...
+    def update_many(self, errors: bytes) -> int | None:
+        """Take bits, one a byte, up to the first detection; return its index."""
+
+    def restore(self, levels: Sequence[Sequence[int]], detected: bool, unsettled: bool) -> None:
+        """Go on from what another had; raises ValueError if it had no such levels."""

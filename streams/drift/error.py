@@ -10,18 +10,26 @@ from typing import Any, Final
 
 from schemas.config import ErrorDrift
 from streams.detectors.adwin import Adwin
+from streams.detectors.ddm import Ddm
+from streams.detectors.eddm import Eddm
 from streams.detectors.ensemble import Ensemble
 from streams.detectors.hddm_a import HddmA
 from streams.detectors.hddm_w import HddmW
+from streams.detectors.kswin import Kswin
 from streams.detectors.page_hinkley import PageHinkley
 from streams.detectors.protocol import ErrorDetector
+from streams.detectors.vote import Vote
 from streams.drift.join import Answer, Judged
 
 DETECTORS: Final[dict[str, Callable[[float], ErrorDetector]]] = {
     "ensemble": Ensemble,
+    "vote": Vote,
     "adwin": Adwin,
     "hddm_a": HddmA,
     "hddm_w": HddmW,
+    "kswin": lambda delta: Kswin(delta, rises_only=True),
+    "ddm": lambda _: Ddm(),
+    "eddm": lambda _: Eddm(),
     "page_hinkley": lambda _: PageHinkley(),
 }
 _REMEMBERED: Final = 3000
@@ -63,12 +71,15 @@ class ErrorWatch:
         self._recent: deque[Judged] = deque(maxlen=_REMEMBERED)
         self._pending = False
         self._missed = False
+        self._since_rise: int | None = None  # labels since the newest rise of this version
         self.labels = 0
 
     def update(self, judged: Judged) -> Rise | None:
         """Take the next judged answer; returns the rise that it completes the evidence for."""
         self._recent.append(judged)
         self.labels += 1
+        if self._since_rise is not None:
+            self._since_rise += 1
         if self._detector is None:
             return None
         self._detector.update(judged.error)
@@ -76,7 +87,10 @@ class ErrorWatch:
         if not self._pending or self.labels < self._config.min_labels:
             return None
         self._pending = False
-        return self._rise()
+        rise = self._rise()
+        if rise is not None:
+            self._since_rise = 0
+        return rise
 
     def fell_short(self) -> Rise | None:
         """Return, once, the rise over the baseline that a version which took over did not undo."""
@@ -90,7 +104,9 @@ class ErrorWatch:
 
     def recovered(self) -> bool:
         """Tell whether the newest labels are as good as before the drift that stands."""
-        if self.baseline is None or self.labels < self._config.min_labels:
+        # A rise is found after a few labels: the newest ones are then mostly from before it.
+        since = self.labels if self._since_rise is None else self._since_rise
+        if self.baseline is None or since < self._config.min_labels:
             return False
         newest = self._newest()
         return _rate(newest) <= self._limit(self.baseline, len(newest))
@@ -164,6 +180,7 @@ class ErrorWatch:
             "detector": self._detector.snapshot() if self._detector else None,
             "recent": [[j.source, j.id, list(j.answer), j.truth] for j in self._recent],
             "flags": [self._pending, self._missed],
+            "since_rise": self._since_rise,
             "labels": self.labels,
             "baseline": self.baseline,
         }
@@ -175,6 +192,7 @@ class ErrorWatch:
             self._detector.restore(state["detector"])
         self._recent.extend(Judged(s, i, Answer(*answer), truth) for s, i, answer, truth in state["recent"])
         self._pending, self._missed = state["flags"]
+        self._since_rise = state["since_rise"]
         self.labels = state["labels"]
         self.baseline = state["baseline"]
 
