@@ -27,7 +27,7 @@ _SIGNIFICANCE: Final = 0.05
 
 @dataclass
 class Past:
-    """What happened to the model: trainings, releases, rejections and rollbacks, by the row of their moment."""
+    """What happened to the model: trainings, releases, rejections and rollbacks, by the row of each."""
 
     trainings: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)

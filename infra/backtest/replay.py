@@ -73,7 +73,7 @@ class _Judging:
     """A learner of ours, its detector and its baselines, over one history."""
 
     def __init__(self, history: History, plan: Plan, model: ModelName) -> None:
-        make = maker(model, plan.seed)
+        make = maker(model, len(history.features), plan.seed)
         rows = len(history.rows)
         window = window_of(rows)
         self._plan = plan

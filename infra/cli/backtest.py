@@ -122,6 +122,9 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
             "--json", help="Write the figures as JSON; - for standard output.", rich_help_panel=_OUT
         ),
     ] = "",
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with plots here.", rich_help_panel=_OUT)
+    ] = None,
 ) -> None:
     """Replay a recorded, labelled history and show what drift handling would have done.
 
@@ -153,6 +156,11 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
     with _progress(console, len(history.rows)) as advance:
         outcome = execute(plan, history, advance)
     _show(Console(stderr=json == "-", highlight=False), outcome)
+    if report is not None:
+        from infra.backtest.report import write
+
+        write(outcome, report)
+        console.print(f"report: {report}")
     _write(outcome.figures(), json)
 
 

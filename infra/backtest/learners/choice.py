@@ -1,6 +1,7 @@
 """Which learner a backtest uses: consumes the plan's name and the history, produces fresh learners of it."""
 
 from collections.abc import Callable
+from typing import Final
 
 from infra.backtest.learners.protocol import Learner
 from infra.backtest.plan import ModelName
@@ -8,6 +9,8 @@ from infra.backtest.row import History
 from schemas.errors import Fatal
 
 Make = Callable[[], Learner]
+
+_WIDE: Final = 32
 
 
 def chosen(model: ModelName, history: History) -> ModelName:
@@ -33,8 +36,8 @@ def chosen(model: ModelName, history: History) -> ModelName:
     return ModelName.AUTO
 
 
-def maker(model: ModelName, seed: int) -> Make:
-    """Return what makes a fresh learner of a chosen model; the seed makes it the same every time."""
+def maker(model: ModelName, features: int, seed: int) -> Make:
+    """Return what makes a fresh learner of so many features; the seed makes it the same every time."""
     if model is ModelName.TREE:
         from infra.backtest.learners.tree import hoeffding_tree
 
@@ -47,15 +50,19 @@ def maker(model: ModelName, seed: int) -> Make:
         from infra.backtest.learners.words import Words
 
         return Words
-    return lambda: _pool(seed)
+    return lambda: _pool(wide=features > _WIDE)
 
 
-def _pool(seed: int) -> Learner:
-    """Return the default for tables: learners that err in different ways, weighted by what they are worth."""
+def _pool(*, wide: bool) -> Learner:
+    """Return the default for tables: learners that err in different ways, weighted by what they are worth.
+
+    A tree over a wide table has seen too few labels for its first splits when the concept is over already.
+    """
     from infra.backtest.learners.linear import Linear
     from infra.backtest.learners.neighbours import Neighbours
     from infra.backtest.learners.persistence import Persistence
     from infra.backtest.learners.pool import Pool
     from infra.backtest.learners.tree import hoeffding_tree
 
-    return Pool([Linear(), hoeffding_tree(bare=False), Neighbours(), Persistence()])
+    members: list[Learner] = [Linear(), Neighbours(), Persistence()]
+    return Pool(members if wide else [*members, hoeffding_tree(bare=False)])

@@ -18,6 +18,7 @@ from infra.backtest.learners.protocol import Learner, Seen, Shares
 Floats = NDArray[np.float64]
 
 _FLOOR: Final = 1e-3
+_FIRST: Final = 0.5
 _RATE: Final = 0.1
 _MOST: Final = 4.0
 
@@ -27,7 +28,7 @@ class Pool:
 
     def __init__(self, members: Sequence[Learner]) -> None:
         self._members = list(members)
-        self._weights = np.full(len(self._members), 1.0)
+        self._weights = np.full(len(self._members), _FIRST)
         self._squares = np.full(len(self._members), 0.1)
         self._answered: tuple[Seen, list[str], Floats] | None = None
 
