@@ -49,7 +49,7 @@ LINES: Final = {
     "frozen": _GREY,
 }
 MARKS: Final = {
-    "true drift": (_GREY, "-"),
+    "true drift": (_INK, "-"),
     "alert": (RED, ":"),
     "release": (VIOLET, "--"),
     "rollback": (ORANGE, "--"),

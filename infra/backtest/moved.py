@@ -19,6 +19,8 @@ SPAN: Final = 2000
 
 MOST: Final = 6
 _MOVED: Final = 0.25
+_FEW: Final = 8
+"""Different values up to which numbers are drawn as categories."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,18 @@ def _text(before: Sequence[Row], after: Sequence[Row]) -> list[Moved]:
 
 
 def _compared(name: str, before: Sequence[Value], after: Sequence[Value]) -> Moved:
-    everything = [*before, *after]
-    if any(isinstance(value, str) for value in everything):
-        words = tuple(sorted({str(value) for value in everything}))
+    different = {*before, *after}
+    if len(different) <= _FEW or any(isinstance(value, str) for value in different):
+        words = tuple(sorted({_word(value) for value in different}))
         code = {word: float(number) for number, word in enumerate(words)}
-        old, new = (np.array([code[str(value)] for value in side]) for side in (before, after))
+        old, new = (np.array([code[_word(value)] for value in side]) for side in (before, after))
         return Moved(name, _psi(old, new, len(words)), old, new, words)
     old, new = np.array(before, float), np.array(after, float)
     return Moved(name, _psi(old, new, 0), old, new)
+
+
+def _word(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _psi(before: Floats, after: Floats, categories: int) -> float:

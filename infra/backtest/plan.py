@@ -74,7 +74,7 @@ class Plan:
     model: ModelName = ModelName.AUTO
     delay: Delay = field(default_factory=Delay)
     label_rate: float = 1.0
-    choice: Choice = Choice.RANDOM
+    choice: Choice = Choice.UNCERTAIN
     detector: DetectorName = DetectorName.ENSEMBLE
     reset_on_alarm: bool = False
     drifts: tuple[int, ...] = ()

@@ -4,6 +4,7 @@ A bad line is counted, named by file, line and column, and left out; the rest go
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -78,16 +79,13 @@ def _seconds(cell: Cell, columns: Columns, now: datetime) -> float:
     name = columns.names[columns.time or 0]
     if missing(cell):
         raise BadCell(name, "there is no time")
+    text = f"{cell:.0f}" if isinstance(cell, float) and cell.is_integer() else str(cell)
+    with suppress(ValueError, OverflowError):
+        return parse(text, now).timestamp()
     try:
-        return parse(
-            f"{cell:.0f}" if isinstance(cell, float) and cell == int(cell) else str(cell), now
-        ).timestamp()
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return float(str(cell))  # an index that grows is a clock too
+        return float(text)  # an index that grows is a clock too
     except ValueError:
-        raise BadCell(name, f"{str(cell)[:40]!r} is no time; ISO 8601 or seconds are understood") from None
+        raise BadCell(name, f"{text[:40]!r} is no time; ISO 8601 or seconds are understood") from None
 
 
 def _in_time(history: History) -> None:

@@ -30,6 +30,7 @@ Progress = Callable[[int], None]
 _EVERY: Final = 200
 _FROZEN_AT_LEAST: Final = 300
 _FROZEN_AT_MOST: Final = 1000
+_RETRAINED_EVERY: Final = 1000
 
 
 def replay(history: History, plan: Plan, progress: Progress = lambda _rows: None) -> Outcome:
@@ -147,7 +148,7 @@ class _Judging:
 def _others(make: Make | None, plan: Plan, rows: int, window: int) -> dict[str, Baseline]:
     """Return the baselines; the frozen one learns the rows to train on, else the first tenth or thousand."""
     first = plan.train_rows or max(_FROZEN_AT_LEAST, min(_FROZEN_AT_MOST, rows // 10))
-    return baselines(make, first=first, every=window)
+    return baselines(make, first=first, every=max(window, min(_RETRAINED_EVERY, rows // 10)))
 
 
 class _PerFile:

@@ -97,7 +97,7 @@ def _cards(outcome: Outcome, figures: dict[str, Any]) -> str:
         (
             f"{drifts['found']} / {drifts['given']}" if drifts["given"] else "–",
             "true drifts found",
-            f"{drifts['false']} false alarms" if drifts["given"] else "none given",
+            f"false alarms: {drifts['false']}" if drifts["given"] else "none given",
         ),
         (
             "–" if drifts["mean_delay"] is None else f"{drifts['mean_delay']:.0f} rows",
@@ -135,7 +135,12 @@ def _accuracy(outcome: Outcome, figures: dict[str, Any]) -> str:
 
 
 def _points(windows: Sequence[tuple[int, int, Any]]) -> list[tuple[float, float]]:
-    return [((first + end) / 2, part.accuracy) for first, end, part in windows if part.accuracy is not None]
+    """Return the accuracy in the middle of each window; the last one may be shorter."""
+    return [
+        (first + min(end - first, part.count) / 2, part.accuracy)
+        for first, end, part in windows
+        if part.accuracy is not None
+    ]
 
 
 def _drift(outcome: Outcome, figures: dict[str, Any]) -> str:
@@ -194,12 +199,14 @@ def _moves(outcome: Outcome) -> str:
         )
         if plots:
             parts.append(f"<h2>What moved at row {row:,}</h2>")
-            parts.append(f'<p>{_about(found)}</p><div class="two">{plots}</div>')
+            about = _about(found, row, len(outcome.history.rows))
+            parts.append(f'<p>{about}</p><div class="two">{plots}</div>')
     return f"<section>{''.join(parts)}</section>" if parts else ""
 
 
-def _about(found: Sequence[Moved]) -> str:
-    span = f"The {SPAN:,} rows before beside the {SPAN:,} from there on"
+def _about(found: Sequence[Moved], row: int, rows: int) -> str:
+    before, after = min(SPAN, row), min(SPAN, rows - row)
+    span = f"The {before:,} rows before beside the {after:,} from there on"
     if any(feature.much for feature in found):
         return f"{span}; what moved most."
     return f"{span}. No single feature moved much: if anything changed, it is how the label hangs on them."

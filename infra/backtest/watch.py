@@ -1,8 +1,12 @@
 """Watches the errors: consumes error bits in the order in which labels come, produces alarms."""
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from infra.backtest.plan import DetectorName
+
+_REMEMBERED: Final = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +27,25 @@ class ErrorBits:
 
         self._name = detector.value
         self._detector = DETECTORS[self._name](delta)
-        self._seen = 0
-        self._wrong = 0
+        self._bits: deque[tuple[int, bool]] = deque(maxlen=_REMEMBERED)
 
     def update(self, row: int, *, wrong: bool) -> Alert | None:
         """Take the next error bit, known when `row` was the newest; returns the alarm that it completes."""
-        self._seen += 1
-        self._wrong += wrong
+        self._bits.append((row, wrong))
         self._detector.update(wrong)
         if not self._detector.drift_detected:
             return None
-        rate = self._wrong / self._seen
-        self._seen = self._wrong = 0
-        return Alert(row, "error", self._name, f"the error rate since the alarm before was {rate:.1%}")
+        message = self._worded()
+        self._bits.clear()
+        return Alert(row, "error", self._name, message)
+
+    def _worded(self) -> str:
+        """Say from what to what the error rate rose, and since when: the likeliest point of change."""
+        from streams.drift.error import change_point
+
+        bits = [wrong for _, wrong in self._bits]
+        cut = change_point(bits)
+        if not cut:
+            return f"the error rate is {sum(bits) / len(bits):.1%}"
+        before, after = sum(bits[:cut]) / cut, sum(bits[cut:]) / (len(bits) - cut)
+        return f"the error rate rose from {before:.1%} to {after:.1%}, since about row {self._bits[cut][0]:,}"

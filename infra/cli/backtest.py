@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from infra.backtest import options as o
 from infra.backtest.plan import (
     TOLERANCE,
     Choice,
@@ -28,114 +29,35 @@ if TYPE_CHECKING:
 _SHOWN_ALERTS: Final = 20
 _SHOWN_PROBLEMS: Final = 5
 
-_FILES: Final = "Which columns"
-_LABELS: Final = "When labels come"
-_DRIFT: Final = "Drift"
-_OUT: Final = "What comes out"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("backtest")(backtest)
+    app.command("backtest", help=o.HELP)(backtest)
 
 
 def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any order
-    files: Annotated[
-        list[Path], typer.Argument(help="CSV, Parquet, JSON lines or ARFF; several are read in order.")
-    ],
-    model: Annotated[
-        ModelName,
-        typer.Option(help="What learns; auto: a pool for tables, text where a column is text."),
-    ] = ModelName.AUTO,
-    label: Annotated[
-        str,
-        typer.Option(
-            help="The truth's column, by name or number from 0; default: the last.", rich_help_panel=_FILES
-        ),
-    ] = "",
-    time: Annotated[
-        str, typer.Option(help="The column of event time; default: file order.", rich_help_panel=_FILES)
-    ] = "",
-    text: Annotated[
-        str, typer.Option(help="Columns that are text, with commas; default: look.", rich_help_panel=_FILES)
-    ] = "",
-    errors: Annotated[
-        str, typer.Option(help="A column of error bits, for --model none.", rich_help_panel=_FILES)
-    ] = "",
-    drop: Annotated[
-        str, typer.Option(help="Columns that nobody may read, with commas.", rich_help_panel=_FILES)
-    ] = "",
-    header: Annotated[
-        bool | None,
-        typer.Option(
-            "--header/--no-header",
-            help="Whether the first row has names; default: look.",
-            rich_help_panel=_FILES,
-        ),
-    ] = None,
-    train_rows: Annotated[
-        int,
-        typer.Option(
-            min=0, help="First rows to train on, all labelled, before judging.", rich_help_panel=_LABELS
-        ),
-    ] = 0,
-    label_delay: Annotated[
-        str,
-        typer.Option(help="So many rows later (500), or so much event time (5m).", rich_help_panel=_LABELS),
-    ] = "",
-    label_rate: Annotated[
-        float,
-        typer.Option(
-            min=0.0, max=1.0, help="Share of the judged rows that are ever labelled.", rich_help_panel=_LABELS
-        ),
-    ] = 1.0,
-    label_choice: Annotated[
-        Choice,
-        typer.Option(
-            help="Those least sure of their answer (and a quarter at random), or all at random.",
-            rich_help_panel=_LABELS,
-        ),
-    ] = Choice.UNCERTAIN,
-    detector: Annotated[
-        DetectorName, typer.Option(help="What watches the errors.", rich_help_panel=_DRIFT)
-    ] = DetectorName.ENSEMBLE,
-    reset_on_alarm: Annotated[
-        bool,
-        typer.Option(
-            "--reset-on-alarm", help="A new learner at each alarm, and nothing else.", rich_help_panel=_DRIFT
-        ),
-    ] = False,
-    drifts: Annotated[
-        str,
-        typer.Option(help="True drift points: rows from 0 with commas, or a file.", rich_help_panel=_DRIFT),
-    ] = "",
-    tolerance: Annotated[
-        int, typer.Option(min=1, help="Rows within which an alarm has found a drift.", rich_help_panel=_DRIFT)
-    ] = TOLERANCE,
-    baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Whether to run frozen and always-retrain too.")
-    ] = True,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn at random.")] = 7,
-    json: Annotated[
-        str,
-        typer.Option(
-            "--json", help="Write the figures as JSON; - for standard output.", rich_help_panel=_OUT
-        ),
-    ] = "",
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page with plots here.", rich_help_panel=_OUT)
-    ] = None,
+    files: o.Files,
+    model: o.Model = ModelName.AUTO,
+    label: o.Label = "",
+    time: o.Time = "",
+    text: o.Text = "",
+    errors: o.Errors = "",
+    drop: o.Drop = "",
+    header: o.Header = None,
+    train_rows: o.TrainRows = 0,
+    label_delay: o.LabelDelay = "",
+    label_rate: o.LabelRate = 1.0,
+    label_choice: o.LabelChoice = Choice.UNCERTAIN,
+    detector: o.Detector = DetectorName.ENSEMBLE,
+    reset_on_alarm: o.ResetOnAlarm = False,
+    drifts: o.Drifts = "",
+    tolerance: o.Tolerance = TOLERANCE,
+    baselines: o.Baselines = True,
+    seed: o.Seed = 7,
+    json: o.Json = "",
+    report: o.Report = None,
 ) -> None:
-    """Replay a recorded, labelled history and show what drift handling would have done.
-
-    Rows are taken in the order of their time, each is judged before its label is known, and labels come when
-    you say. No broker, no headrace.toml.
-    """
-    from rich.console import Console
-
-    from infra.backtest.run import execute, load
-
-    console = Console(stderr=True, highlight=False)
+    """Replay a recorded, labelled history and show what drift handling would have done."""
     plan = Plan(
         files=tuple(files),
         columns=ColumnPlan(label, time, errors, split_names(text), split_names(drop), header),
@@ -151,6 +73,15 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
         baselines=baselines,
         seed=seed,
     )
+    _run(plan, json, report)
+
+
+def _run(plan: Plan, json: str, report: Path | None) -> None:
+    from rich.console import Console
+
+    from infra.backtest.run import execute, load
+
+    console = Console(stderr=True, highlight=False)
     history = load(plan)
     _say_problems(console, history)
     with _progress(console, len(history.rows)) as advance:
@@ -160,7 +91,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
         from infra.backtest.report import write
 
         write(outcome, report)
-        console.print(f"report: {report}")
+        console.print(f"report: {report}", soft_wrap=True)
     _write(outcome.figures(), json)
 
 
