@@ -14,10 +14,10 @@ _OUT: Final = "What comes out"
 
 _ABOUT: Final = (
     "Replay a recorded, labelled history and show what drift handling would have done.\n\n"
-    "Rows are taken in the order of their time. Each is judged before its label is known, and labels come when "
-    "you say. An alarm brings a challenger, which replaces the model where a paired test says that it is better. "
-    "Beside it run no change, a frozen model and one that is always retrained. No broker and no headrace.toml "
-    "are needed."
+    "Rows are taken in the order of their time. Each is judged before its label is known, and labels come "
+    "when you say. An alarm brings a challenger, which replaces the model where a paired test says that it "
+    "is better. Beside it run no change, a frozen model and one that is always retrained. No broker and no "
+    "headrace.toml are needed."
 )
 
 _EXAMPLES: Final = """
@@ -33,6 +33,8 @@ Requests or log lines, where a text says it:
 A detector against drifts that are known:
   headrace backtest sine.arff --model hoeffding-tree --reset-on-alarm \\
     --drifts 20000,40000
+All that headrace.toml says of a stream, in fast-forward:
+  headrace backtest history.csv --stream requests --label attack
 The error bits of a model of your own:
   headrace backtest errors.csv --model none --errors wrong --detector adwin
 """
@@ -45,6 +47,13 @@ Files = Annotated[
 ]
 Model = Annotated[
     ModelName, typer.Option(help="What learns; auto: a pool for tables, text where a column is text.")
+]
+StreamName = Annotated[
+    str,
+    typer.Option(
+        "--stream",
+        help="Send the rows through this stream of headrace.toml: its cleaning, drift, model, trainer, gate.",
+    ),
 ]
 Baselines = Annotated[
     bool, typer.Option("--baselines/--no-baselines", help="Whether to run frozen and always-retrain too.")

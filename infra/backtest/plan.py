@@ -82,6 +82,7 @@ class Plan:
     train_rows: int = 0
     baselines: bool = True
     seed: int = 7
+    stream: str = ""
 
 
 def parse_delay(text: str) -> Delay:

@@ -66,7 +66,7 @@ def _take(history: History, table: Table, columns: Columns, lines: Iterator[Line
 def _row(number: int, cells: Sequence[Cell], columns: Columns, now: datetime) -> Row:
     return Row(
         number=number,
-        at_s=float(number) if columns.time is None else _seconds(cells[columns.time], columns, now),
+        at_s=float(number) if columns.time is None else seconds_of(cells, columns, now),
         values=columns.values(cells),
         label=columns.truth(cells),
         text=columns.prose(cells),
@@ -74,9 +74,13 @@ def _row(number: int, cells: Sequence[Cell], columns: Columns, now: datetime) ->
     )
 
 
-def _seconds(cell: Cell, columns: Columns, now: datetime) -> float:
-    """Read ISO 8601 and its kin, or a number of seconds, milli-, micro- or nanoseconds."""
-    name = columns.names[columns.time or 0]
+def seconds_of(cells: Sequence[Cell], columns: Columns, now: datetime) -> float:
+    """Return a line's event time: ISO 8601 and its kin, or seconds, milli-, micro- or nanoseconds.
+
+    Raises:
+        BadCell: it is missing, or no time.
+    """
+    name, cell = columns.names[columns.time or 0], cells[columns.time or 0]
     if missing(cell):
         raise BadCell(name, "there is no time")
     text = f"{cell:.0f}" if isinstance(cell, float) and cell.is_integer() else str(cell)

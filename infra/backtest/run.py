@@ -1,5 +1,9 @@
 """One backtest from files to figures: consumes a Plan, produces an Outcome with the seconds it took."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from infra.backtest.outcome import Outcome
@@ -26,6 +30,47 @@ def load(plan: Plan) -> History:
     if beyond:
         raise Fatal(f"--drifts: row {beyond[0]} lies beyond the last, {rows - 1}")
     return history
+
+
+def execute_live(plan: Plan, progress: Callable[[int], Progress]) -> Outcome:
+    """Send a history through the live system's own parts, as the plan's stream is configured.
+
+    `progress` is told how many events there are and returns who wants to hear of them.
+
+    Raises:
+        Fatal: there is no such stream, it has no model, or the files cannot be read.
+    """
+    from infra.backtest.live.events import recorded
+    from infra.backtest.live.run import Live
+    from infra.runtime.settings import home, load_config
+
+    config = load_config()
+    stream = config.streams.get(plan.stream)
+    if stream is None:
+        known = ", ".join(config.streams)
+        raise Fatal(f"--stream: no stream is called {plan.stream!r}; headrace.toml defines: {known}")
+    if stream.model is None:
+        raise Fatal(f"--stream: {plan.stream!r} has no [streams.{plan.stream}.model], so nothing is judged")
+    history = History()
+    events = recorded(plan, plan.stream, stream.kind, history)
+    if not events:
+        why = f"; the first problem: {history.problems[0]}" if history.problems else ""
+        raise Fatal(f"there is nothing to replay in {', '.join(map(str, plan.files))}{why}")
+    with _workspace(home() / "backtest") as folder:
+        live = Live(plan.stream, stream, stream.model, plan, folder, len(events))
+        return live.run(events, history, progress(len(events)))
+
+
+@contextmanager
+def _workspace(kept: Path) -> Iterator[Path]:
+    """Make a folder for one run's releases; what encoders cost much to make is kept from run to run."""
+    with TemporaryDirectory(prefix="headrace-backtest-") as temporary:
+        trainer = Path(temporary) / "trainer"
+        trainer.mkdir()
+        for name in ("encoders", "embeddings"):
+            (kept / name).mkdir(parents=True, exist_ok=True)
+            (trainer / name).symlink_to(kept / name)
+        yield Path(temporary)
 
 
 def execute(plan: Plan, history: History, progress: Progress = lambda _rows: None) -> Outcome:

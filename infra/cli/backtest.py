@@ -40,6 +40,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
     model: o.Model = ModelName.AUTO,
     label: o.Label = "",
     time: o.Time = "",
+    stream: o.StreamName = "",
     text: o.Text = "",
     errors: o.Errors = "",
     drop: o.Drop = "",
@@ -72,6 +73,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
         train_rows=train_rows,
         baselines=baselines,
         seed=seed,
+        stream=stream,
     )
     _run(plan, json, report)
 
@@ -79,13 +81,18 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
 def _run(plan: Plan, json: str, report: Path | None) -> None:
     from rich.console import Console
 
-    from infra.backtest.run import execute, load
+    from infra.backtest.run import execute, execute_live, load
+    from infra.runtime import log
 
     console = Console(stderr=True, highlight=False)
-    history = load(plan)
-    _say_problems(console, history)
-    with _progress(console, len(history.rows)) as advance:
-        outcome = execute(plan, history, advance)
+    log.configure("backtest", level="error")
+    with _progress(console) as begin:
+        if plan.stream:
+            outcome = execute_live(plan, begin)
+        else:
+            history = load(plan)
+            outcome = execute(plan, history, begin(len(history.rows)))
+    _say_problems(console, outcome.history)
     _show(Console(stderr=json == "-", highlight=False), outcome)
     if report is not None:
         from infra.backtest.report import write
@@ -104,7 +111,7 @@ def _say_problems(console: "Console", history: "History") -> None:
         console.print(f"{history.disordered} rows came before their predecessor's time and were sorted in")
 
 
-def _progress(console: "Console", rows: int) -> Any:
+def _progress(console: "Console") -> Any:
     """Show how many rows are done, on a terminal only."""
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager
@@ -112,11 +119,15 @@ def _progress(console: "Console", rows: int) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     @contextmanager
-    def shown() -> Iterator[Callable[[int], None]]:
+    def shown() -> Iterator[Callable[[int], Callable[[int], None]]]:
         columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("rows", total=rows)
-            yield lambda done: progress.update(task, completed=done)
+
+            def begin(rows: int) -> Callable[[int], None]:
+                task = progress.add_task("rows", total=rows)
+                return lambda done: progress.update(task, completed=done)
+
+            yield begin
 
     return shown()
 
