@@ -92,7 +92,7 @@ def _cards(outcome: Outcome, figures: dict[str, Any]) -> str:
         (_share(figures["accuracy"]), "accuracy", "each row before its label"),
         (_share(figures["f1_macro"]), "macro F1", f"{len(figures['by_class'])} labels"),
         ("–" if kappa is None else f"{kappa:.3f}", "kappa-temporal", "above 0: better than no change"),
-        (f"{figures['labels_used']:,}", "labels used", f"of {figures['judged']:,} judged rows"),
+        (f"{figures['labels_used']:,}", "labels used", f"{figures['judged']:,} rows judged"),
         (str(len(figures["alerts"])), "alerts", ""),
         (
             f"{drifts['found']} / {drifts['given']}" if drifts["given"] else "–",
@@ -178,13 +178,16 @@ def _learnt(figures: dict[str, Any]) -> str:
         return ""
     return (
         "<section><h2>Trainings and releases</h2>"
-        "<p>An alarm asks for a challenger; it takes over where a paired test says that it is better.</p>"
+        "<p>An alarm asks for a training; what comes of it takes over where a paired test says so.</p>"
         f"{_table(['row', 'what', 'version', 'figures'], rows[:_MOST_LINES])}</section>"
     )
 
 
 def _told(entry: Mapping[str, Any]) -> str:
-    return " · ".join(f"{name} {value}" for name, value in entry.items() if name not in ("row", "version"))
+    """Say what is known of a step; its reasons as they are, the rest by name."""
+    known = {name: value for name, value in entry.items() if name not in ("row", "version", "reasons")}
+    parts = [f"{name} {value}" for name, value in known.items() if value not in ("", None)]
+    return " · ".join([*entry.get("reasons", ()), *parts])
 
 
 def _moves(outcome: Outcome) -> str:

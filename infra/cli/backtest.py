@@ -158,7 +158,7 @@ def _show(console: "Console", outcome: "Outcome") -> None:
     if len(figures["by_file"]) > 1:
         for file in figures["by_file"]:
             table.add_row(f"  {file['file']}", _percent(file["accuracy"]))
-    table.add_row("labels used", f"{figures['labels_used']} of {figures['judged']} judged rows")
+    table.add_row("labels used", f"{figures['labels_used']} ({figures['judged']} rows judged)")
     _events(table, figures)
     table.add_row("seconds", " · ".join(f"{name} {value:.1f}" for name, value in figures["seconds"].items()))
     console.print(table)

@@ -56,7 +56,8 @@ def recorded(plan: Plan, stream: str, kind: Kind, history: History) -> list[Reco
         history.files.append((path.name, len(found)))
         form = _LINES.get(path.suffix.lower())
         if form is None:
-            found += _table(open_table(path, header=plan.columns.header), plan, stream, kind, history)
+            table = open_table(path, header=plan.columns.header)
+            found += _table(table, plan, stream, kind, history, len(found))
         else:
             found += _published(path, form, plan, stream, kind, history, len(found))
     if plan.columns.time:
@@ -65,13 +66,15 @@ def recorded(plan: Plan, stream: str, kind: Kind, history: History) -> list[Reco
     return found
 
 
-def _table(table: Table, plan: Plan, stream: str, kind: Kind, history: History) -> Iterator[Recorded]:
+def _table(
+    table: Table, plan: Plan, stream: str, kind: Kind, history: History, begin: int
+) -> Iterator[Recorded]:
     ahead = list(islice(table.lines, _SAMPLE))
     columns = resolve(table, [line.cells for line in ahead if not line.problem], plan.columns)
     history.label = "" if columns.label is None else columns.names[columns.label]
     now = datetime.now(UTC)
     name = table.path.name
-    for number, line in enumerate(chain(ahead, table.lines)):
+    for number, line in enumerate(chain(ahead, table.lines), start=begin):
         if line.problem:
             history.refuse(Problem(name, line.number, "", line.problem))
             continue
