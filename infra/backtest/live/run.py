@@ -18,6 +18,7 @@ from infra.backtest.labels import Chooser, Judged, Queue
 from infra.backtest.learners.protocol import Seen
 from infra.backtest.live.events import Recorded
 from infra.backtest.live.learning import Learning
+from infra.backtest.live.retrained import Retrained
 from infra.backtest.live.service import Service, judged
 from infra.backtest.live.store import Store
 from infra.backtest.outcome import Outcome
@@ -37,8 +38,10 @@ from schemas.record import Coordinates
 from streams.drift.watch import DriftWatch
 from streams.engines.memory import MemoryRecord
 from streams.operators.pipeline import CleanPipeline
+from trainers.encoder import Encoder
 
 _BATCH: Final = 256
+_RETRAINED_EVERY: Final = 500
 _HEADERS: Final = ((("content-type", b"application/cloudevents+json")),)
 _NOTHING: Final = Seen({}, {}, {})
 
@@ -69,12 +72,15 @@ class Live:
         self._chooser = Chooser(plan.label_rate, plan.choice, plan.seed)
         self._service: Service | None = None
         self._first: Service | None = None
+        self._encoders: dict[str, Encoder] = {}
+        self._retrained = Retrained(name, stream, model, home, max(_RETRAINED_EVERY, rows // 10))
         self._events: dict[int, _Event] = {}
         self._last = ""
         self.outcome = Outcome(
             plan, f"stream {name}", History(), window, Track(window), past=self._learning.past
         )
-        self.outcome.baselines = {name: Track(window) for name in ("no_change", "frozen")}
+        others = ("no_change", "frozen", "always_retrain") if plan.baselines else ("no_change",)
+        self.outcome.baselines = {other: Track(window) for other in others}
 
     def run(self, events: Sequence[Recorded], history: History, progress: Progress) -> Outcome:
         """Send all events through; `history` has what could not be read, and gets the rows."""
@@ -123,22 +129,31 @@ class Live:
         while left:
             service = self._service
             answers = service.answer([(event.clean, event.at) for event in left]) if service else []
-            first = judged(self._first.model, [event.clean for event in left]) if self._first else []
+            others = self._ask_others([event.clean for event in left]) if service else {}
             for number, event in enumerate(left):
-                self._one(event, answers[number] if answers else None, first[number][0] if first else "")
+                told = {name: found[number] for name, found in others.items()}
+                self._one(event, answers[number] if answers else None, told)
                 if self._service is not service:
                     left = left[number + 1 :]
                     break
             else:
                 return
 
-    def _one(self, event: _Event, answer: Prediction | None, first: str) -> None:
+    def _ask_others(self, events: Sequence[Clean]) -> dict[str, list[str]]:
+        """Return the baselines' answers; what they learn within a batch serves from the next one on."""
+        if not self._plan.baselines or self._first is None:
+            return {}
+        self._retrained.learn(self._store, self._encoders)
+        frozen = [label for label, _ in judged(self._first.model, events)]
+        return {"frozen": frozen, "always_retrain": self._retrained.answer(events)}
+
+    def _one(self, event: _Event, answer: Prediction | None, others: dict[str, str]) -> None:
         row, now = event.row, event.clean.time
         self._labelled(row.number, row.at_s, row.number)
         self._raised(self._watch.clean(event.clean, event.at, now), row.number)
         if answer is not None:
             self._raised(self._watch.predicted(answer, now), row.number)
-            self._score(row, answer.label, first)
+            self._score(row, answer.label, {"no_change": self._last, **others})
         judges = row.number >= self._plan.train_rows
         wanted, fair = self._chooser.wants(answer.score if answer else 0.0) if judges else (True, False)
         if wanted and row.label:
@@ -150,11 +165,11 @@ class Live:
             self._labelled(row.number + 1, row.at_s, row.number)
         self._learn(row)
 
-    def _score(self, row: Row, answer: str, first: str) -> None:
+    def _score(self, row: Row, answer: str, others: dict[str, str]) -> None:
         if row.number >= self._plan.train_rows and row.label:
             self.outcome.track.add(row.number, row.label, answer)
-            self.outcome.baselines["no_change"].add(row.number, row.label, self._last)
-            self.outcome.baselines["frozen"].add(row.number, row.label, first)
+            for name, other in others.items():
+                self.outcome.baselines[name].add(row.number, row.label, other)
 
     def _labelled(self, number: int, at_s: float, newest: int) -> None:
         """Take the labels that came by now."""
@@ -182,6 +197,6 @@ class Live:
     def _learn(self, row: Row) -> None:
         release = self._learning.step(row.number)
         if release is not None:
-            self._service = Service(release, self._home)
+            self._service = Service(release, self._home, self._encoders)
             self._first = self._first or self._service
             self._watch.swapped(self._service.swapped(row.at_s, row.number + 1))

@@ -1,6 +1,7 @@
 """The model in service: consumes clean events, produces predictions as the inference worker writes them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,15 +11,18 @@ from schemas.prediction import Prediction
 from schemas.record import Coordinates
 from schemas.release import Release, Swap
 from trainers.dataset import Row
+from trainers.encoder import Encoder
 from trainers.model import Model, answers, folder_of, open_model, scores
 
 
 class Service:
     """One release, opened from its folder: what answers here is what would be served."""
 
-    def __init__(self, release: Release, home: Path) -> None:
+    def __init__(self, release: Release, home: Path, encoders: dict[str, Encoder]) -> None:
+        """Open a release; models of one encoder share it in `encoders`, so that a text is embedded once."""
         self.release = release
-        self.model, _ = open_model(folder_of(release.uri), home, threads=1)
+        opened, _ = open_model(folder_of(release.uri), home, threads=1)
+        self.model = sharing(opened, encoders)
 
     def answer(self, events: Sequence[tuple[Clean, Coordinates]]) -> list[Prediction]:
         """Answer events; each at its own event time."""
@@ -55,6 +59,13 @@ class Service:
             sha256=self.release.sha256,
             predicted_at=clean.time,
         )
+
+
+def sharing(model: Model, encoders: dict[str, Encoder]) -> Model:
+    """Return a model with the encoder of its kind that is there already, or leave its own there."""
+    if model.encoder is None:
+        return model
+    return replace(model, encoder=encoders.setdefault(model.encoder.digest, model.encoder))
 
 
 def judged(model: Model, events: Sequence[Clean]) -> list[tuple[str, float]]:

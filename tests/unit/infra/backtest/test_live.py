@@ -63,6 +63,7 @@ def test_a_drift_goes_the_whole_way(tmp_path):
     after = [window["accuracy"] for window in figures["by_window"] if window["from"] > second["row"]]
     assert min(after) > 0.8
     assert figures["baselines"]["frozen"] < figures["accuracy"]
+    assert 0.5 < figures["baselines"]["always_retrain"] <= 1.0
 
 
 def test_requests_and_lines_are_made_of_a_text_column(tmp_path):
