@@ -1,13 +1,15 @@
 """What each column is: consumes names and a sample of lines, produces rows of numbers, categories and text.
 
 The label is the column asked for, else the last. A column is of numbers when nine in ten of the sampled cells
-are; of text when its cells are long and hardly one repeats; else its words are categories.
+are; of text when its cells are long and hardly one repeats; else its words are categories, hashed ones where
+there are many.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final, Literal
+from zlib import crc32
 
 from infra.backtest.plan import ColumnPlan
 from infra.backtest.row import Value
@@ -19,6 +21,8 @@ Kind = Literal["number", "category", "text"]
 _NUMBERS: Final = 0.9
 _DISTINCT: Final = 0.5
 _TEXT_LENGTH: Final = 8.0
+_CROWDED: Final = 50
+_HASHED: Final = 32
 _TRUE: Final = frozenset({"1", "1.0", "true", "yes", "wrong", "error"})
 _FALSE: Final = frozenset({"0", "0.0", "false", "no", "right", "ok"})
 
@@ -42,6 +46,8 @@ class Columns:
     text: tuple[int, ...]
     numbers: tuple[int, ...]
     categories: tuple[int, ...]
+    crowded: frozenset[int] = frozenset()
+    """Categories of so many words (ids, names) that these are hashed into a few dozen."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -71,6 +77,8 @@ class Columns:
             cell = cells[at]
             if not missing(cell):
                 word = str(cell)
+                if at in self.crowded:
+                    word = f"#{crc32(word.encode(errors='replace')) % _HASHED}"
                 found[self.names[at]] = _LOGICAL.get(word.lower(), word)
         return found
 
@@ -128,6 +136,7 @@ def resolve(table: Table, sample: Sequence[Sequence[Cell]], plan: ColumnPlan) ->
         text=text,
         numbers=tuple(at for at in rest if kinds[at] == "number"),
         categories=tuple(at for at in rest if kinds[at] == "category"),
+        crowded=frozenset(at for at in rest if len({cells[at] for cells in sample}) > _CROWDED),
     )
 
 

@@ -37,7 +37,7 @@ class Outcome:
         return {
             "rows": len(self.history.rows),
             "accuracy": rounded(accuracy),
-            "f1_macro": rounded(self.track.whole.f1_macro),
+            "f1_macro": rounded(self.track.whole.f1_macro) if self._has_labels else None,
             "kappa_temporal": rounded(kappa(accuracy, no_change)),
             "baselines": {
                 name: rounded(self._baseline(name)) for name in ("no_change", "frozen", "always_retrain")
@@ -55,7 +55,7 @@ class Outcome:
             "rollbacks": self.past.rollbacks,
             "judged": self.track.whole.count,
             "train_rows": self.plan.train_rows,
-            "by_class": self.track.whole.by_class(),
+            "by_class": self.track.whole.by_class() if self._has_labels else {},
             "by_file": self._files(),
             "model": self.model,
             "seed": self.plan.seed,
@@ -63,6 +63,11 @@ class Outcome:
             "problems": [str(problem) for problem in self.history.problems[:SHOWN_PROBLEMS]],
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
+
+    @property
+    def _has_labels(self) -> bool:
+        """Whether there are labels at all, or error bits alone."""
+        return self.model != "none"
 
     def _baseline(self, name: str) -> float | None:
         return self.baselines[name].whole.accuracy if name in self.baselines else None
@@ -78,7 +83,7 @@ class Outcome:
                 "from": first,
                 "to": min(end, len(self.history.rows)),
                 "accuracy": rounded(part.accuracy),
-                "f1_macro": rounded(part.f1_macro),
+                "f1_macro": rounded(part.f1_macro) if self._has_labels else None,
                 "kappa_temporal": rounded(
                     kappa(part.accuracy, no_change[first].accuracy if first in no_change else None)
                 ),

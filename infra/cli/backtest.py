@@ -86,12 +86,16 @@ def _run(plan: Plan, json: str, report: Path | None) -> None:
 
     console = Console(stderr=True, highlight=False)
     log.configure("backtest", level="error")
-    with _progress(console) as begin:
-        if plan.stream:
-            outcome = execute_live(plan, begin)
-        else:
-            history = load(plan)
-            outcome = execute(plan, history, begin(len(history.rows)))
+    try:
+        with _progress(console) as begin:
+            if plan.stream:
+                outcome = execute_live(plan, begin)
+            else:
+                history = load(plan)
+                outcome = execute(plan, history, begin(len(history.rows)))
+    except KeyboardInterrupt:
+        console.print("headrace: interrupted; nothing was written")
+        raise typer.Exit(130) from None
     _say_problems(console, outcome.history)
     _show(Console(stderr=json == "-", highlight=False), outcome)
     if report is not None:

@@ -107,6 +107,14 @@ def test_text_is_told_from_categories():
     assert history.text == ("payload",) and history.features == ("length",)
 
 
+def test_a_crowd_of_words_is_hashed(tmp_path):
+    """A column of hundreds of short names becomes a few dozen categories, the same name always the same."""
+    lines = "".join(f"u{number % 300},{number % 2}\n" for number in range(900))
+    history = read([written(tmp_path, "a.csv", "user,y\n" + lines)], ColumnPlan())
+    assert len({row.values["user"] for row in history.rows}) <= 32
+    assert history.rows[5].values == history.rows[305].values
+
+
 def test_a_row_without_a_label_is_kept_unlabelled(tmp_path):
     """Its truth is empty: it is answered and never judged."""
     history = read([written(tmp_path, "a.csv", "x,y\n1,a\n2,\n3,?\n")], ColumnPlan())
