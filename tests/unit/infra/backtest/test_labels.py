@@ -23,7 +23,8 @@ def judged(number: int, at_s: float) -> Judged:
 @given(st.integers(0, 20))
 def test_a_delay_in_rows_is_that_many_rows(delay):
     """The label of row n comes after row n + delay was judged, and before the next is."""
-    queue, came = Queue(Delay(rows=delay)), {}
+    queue = Queue(Delay(rows=delay))
+    came: dict[int, int] = {}
     for number in range(60):
         queue.put(judged(number, float(number)))
         came |= {late.row.number: number for late in queue.due(number + 1, float(number))}

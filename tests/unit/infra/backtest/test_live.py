@@ -86,7 +86,12 @@ def test_requests_and_lines_are_made_of_a_text_column(tmp_path):
 
 def test_published_lines_keep_their_own_time_and_label(tmp_path):
     """CloudEvents as they were published; a broken line is refused and the others go on."""
-    event = {"specversion": "1.0", "id": "1", "source": "shop", "type": "headrace.log.line.v1"}
+    event: dict[str, object] = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "shop",
+        "type": "headrace.log.line.v1",
+    }
     event |= {"time": "2026-03-14T09:26:53Z", "data": {"message": "hi"}, "label": "ok"}
     path = tmp_path / "events.jsonl"
     path.write_bytes(msgspec.json.encode(event) + b"\nnope\n" + b'{"message": "bare", "label": "bad"}\n')

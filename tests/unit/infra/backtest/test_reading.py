@@ -41,7 +41,7 @@ def test_without_a_time_column_the_file_order_counts(tmp_path):
 
 def test_every_format_gives_the_same_rows(tmp_path):
     """CSV, semicolons, JSON lines, Parquet and ARFF of one table are one history."""
-    rows = [
+    rows: list[dict[str, object]] = [
         {"x": 1.5, "w": "on", "y": "p"},
         {"x": None, "w": "off", "y": "n"},
         {"x": 2.0, "w": "on", "y": "p"},

@@ -42,25 +42,24 @@ def turning(rows: int, at: int, seed: int = 2) -> History:
 
 
 def test_true_drifts_are_found_and_the_tree_starts_anew():
-    """Both drifts of the first 50,000 rows of sine1 within 100 rows, at most one other alarm."""
-    found = replay(shortened(load(TREE), 50_000), TREE)
-    figures = found.figures()
-    assert figures["drifts"]["found"] == 2 and figures["drifts"]["false"] <= 1
+    """The drift in the first 26,000 rows of sine1 within 100 rows, at most one other alarm."""
+    figures = replay(shortened(load(TREE), 26_000), replace(TREE, drifts=(20000,))).figures()
+    assert figures["drifts"]["found"] == 1 and figures["drifts"]["false"] <= 1
     assert figures["drifts"]["mean_delay"] <= 100
     assert [release["row"] for release in figures["releases"]] == [a["row"] for a in figures["alerts"]]
-    assert figures["accuracy"] >= 0.84 and figures["rows"] == 50_000
+    assert figures["accuracy"] >= 0.84 and figures["rows"] == 26_000
 
 
 def test_electricity_beats_no_change_by_the_default():
-    """The first 8,000 rows of Elec2: accuracy as published for the best, and far from repeating labels."""
+    """The first 6,000 rows of Elec2: accuracy as published for the best, and far from repeating labels."""
     plan = Plan(files=(data_folder() / "electricity" / "electricity.csv",), baselines=False)
-    figures = execute(plan, shortened(load(plan), 8000)).figures()
+    figures = execute(plan, shortened(load(plan), 6000)).figures()
     assert figures["accuracy"] >= 0.906
     assert figures["kappa_temporal"] > 0.4
     assert figures["baselines"] == {
         "no_change": pytest.approx(0.85, abs=0.03), "frozen": None, "always_retrain": None,
     }  # fmt: skip
-    assert figures["labels_used"] == 8000
+    assert figures["labels_used"] == 6000
 
 
 def test_gas_sensors_are_followed_with_a_fifth_of_the_labels():
@@ -83,14 +82,14 @@ def arranged(folder: Path) -> tuple[Path, int]:
     random.Random(4).shuffle(rows)
     known = [row for row in rows if row[1] in ("norm", "sqli")]
     new = [row for row in rows if row[1] not in ("norm", "sqli")]
-    after = new + known[4000 : 4000 + 5 * len(new)]
+    after = new + known[2500 : 2500 + 5 * len(new)]
     random.Random(5).shuffle(after)
     path = folder / "arranged.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["payload", "kind"])
-        writer.writerows(known[:4000] + after)
-    return path, 4000
+        writer.writerows(known[:2500] + after)
+    return path, 2500
 
 
 def test_new_kinds_of_text_are_learnt_as_they_come(tmp_path):
@@ -99,13 +98,9 @@ def test_new_kinds_of_text_are_learnt_as_they_come(tmp_path):
     plan = Plan(files=(path,), model=ModelName.TEXT, baselines=False)
     history = load(plan)
     before = execute(plan, shortened(history, turn)).figures()
-    whole = execute(plan, history)
-    assert before["f1_macro"] >= 0.97
-    later = replay(
-        History(rows=history.rows, text=history.text, label="kind"), replace(plan, train_rows=turn + 2000)
-    )
-    assert later.figures()["f1_macro"] >= 0.97
-    assert whole.figures()["by_class"].keys() == {"norm", "sqli", "xss", "cmdi", "path-traversal"}
+    after = execute(replace(plan, train_rows=turn + 2000), history).figures()
+    assert before["f1_macro"] >= 0.97 and set(before["by_class"]) == {"norm", "sqli"}
+    assert after["f1_macro"] >= 0.97 and len(after["by_class"]) == 5
 
 
 def test_an_alarm_brings_a_challenger_that_proves_itself():
