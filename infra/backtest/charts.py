@@ -51,6 +51,7 @@ LINES: Final = {
 MARKS: Final = {
     "true drift": (_INK, "-"),
     "alert": (RED, ":"),
+    "input alert": (ORANGE, ":"),
     "release": (VIOLET, "--"),
     "rollback": (ORANGE, "--"),
 }

@@ -46,7 +46,11 @@ Files = Annotated[
     typer.Argument(help="CSV, Parquet, JSON lines or ARFF; several are read in order.", metavar="FILE..."),
 ]
 Model = Annotated[
-    ModelName, typer.Option(help="What learns; auto: a pool for tables, text where a column is text.")
+    ModelName,
+    typer.Option(
+        help="What learns. auto: a pool for tables, text where a column is text; mlp: the trainers' network,"
+        " trained anew as labels come; none: error bits alone."
+    ),
 ]
 StreamName = Annotated[
     str,
@@ -110,7 +114,10 @@ LabelChoice = Annotated[
     ),
 ]
 
-Detector = Annotated[DetectorName, typer.Option(help="What watches the errors.", rich_help_panel=_DRIFT)]
+Detector = Annotated[
+    DetectorName | None,
+    typer.Option(help="What watches the errors; default: ensemble, or the stream's.", rich_help_panel=_DRIFT),
+]
 ResetOnAlarm = Annotated[
     bool,
     typer.Option(

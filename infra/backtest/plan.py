@@ -67,7 +67,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Plan:
-    """One backtest."""
+    """One backtest. `detector` None is the ensemble, or what the stream is configured with."""
 
     files: tuple[Path, ...]
     columns: ColumnPlan = field(default_factory=ColumnPlan)
@@ -75,7 +75,7 @@ class Plan:
     delay: Delay = field(default_factory=Delay)
     label_rate: float = 1.0
     choice: Choice = Choice.UNCERTAIN
-    detector: DetectorName = DetectorName.ENSEMBLE
+    detector: DetectorName | None = None
     reset_on_alarm: bool = False
     drifts: tuple[int, ...] = ()
     tolerance: int = TOLERANCE
@@ -83,6 +83,25 @@ class Plan:
     baselines: bool = True
     seed: int = 7
     stream: str = ""
+
+    @property
+    def errors_detector(self) -> str:
+        """Return the detector's name where no stream says another."""
+        return (self.detector or DetectorName.ENSEMBLE).value
+
+    def check(self) -> None:
+        """Refuse options that contradict one another.
+
+        Raises:
+            Fatal: the message names them.
+        """
+        if not self.stream:
+            return
+        if self.reset_on_alarm or self.model is not ModelName.AUTO or self.columns.errors:
+            raise Fatal(
+                "--stream takes the stream's own model and answers alarms by its own trainer;"
+                " --model, --errors and --reset-on-alarm go without it"
+            )
 
 
 def parse_delay(text: str) -> Delay:

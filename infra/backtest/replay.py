@@ -14,6 +14,7 @@ from typing import Final
 from infra.backtest.baselines import Baseline, baselines
 from infra.backtest.champion import Champion
 from infra.backtest.drifts import match
+from infra.backtest.inputs import Inputs
 from infra.backtest.labels import Chooser, Judged, Queue
 from infra.backtest.learners.choice import Make, chosen, maker
 from infra.backtest.learners.context import Context
@@ -59,7 +60,7 @@ class _Errors:
     def __init__(self, history: History, plan: Plan) -> None:
         window = window_of(len(history.rows))
         self.outcome = Outcome(plan, ModelName.NONE.value, history, window, Track(window))
-        self._watch = ErrorBits(plan.detector)
+        self._watch = ErrorBits(plan.errors_detector)
 
     def take(self, row: Row) -> None:
         """Take the next row's error bit."""
@@ -80,7 +81,8 @@ class _Judging:
         self._plan = plan
         self._context = Context()
         self._champion = Champion(make, resets=plan.reset_on_alarm)
-        self._watch = ErrorBits(plan.detector)
+        self._watch = ErrorBits(plan.errors_detector)
+        self._inputs = Inputs(history)
         self._queue = Queue(plan.delay)
         self._chooser = Chooser(plan.label_rate, plan.choice, plan.seed)
         self._others = _others(make if plan.baselines else None, plan, rows, window)
@@ -94,6 +96,8 @@ class _Judging:
         """Answer the next row, after the labels that came before it and before those that come with it."""
         if self._plan.delay.seconds:
             self._labelled(row.number, row.at_s)
+        if (alert := self._inputs.update(row)) is not None:
+            self.outcome.alerts.append(alert)
         began = perf_counter()
         seen = self._context.see(row)
         answer, confidence = best(self._champion.shares(seen, row.number))

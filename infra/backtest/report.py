@@ -51,7 +51,7 @@ def _head(outcome: Outcome, figures: dict[str, Any]) -> str:
     told = [
         f"{figures['rows']:,} rows",
         f"model {outcome.model}",
-        f"detector {plan.detector.value}",
+        *([f"detector {plan.errors_detector}"] if plan.detector or not plan.stream else []),
         _when(outcome),
         f"seed {plan.seed}",
     ]
@@ -122,7 +122,8 @@ def _accuracy(outcome: Outcome, figures: dict[str, Any]) -> str:
         return ""
     marks = {
         "true drift": list(outcome.plan.drifts),
-        "alert": [alert.row for alert in outcome.alerts][:_MOST_LINES],
+        "alert": _rows_of(outcome, errors=True),
+        "input alert": _rows_of(outcome, errors=False),
         "release": [release["row"] for release in figures["releases"]][:_MOST_LINES],
         "rollback": [back["row"] for back in figures["rollbacks"]][:_MOST_LINES],
     }
@@ -132,6 +133,11 @@ def _accuracy(outcome: Outcome, figures: dict[str, Any]) -> str:
     about = f"Each row is answered before its label is known; windows of {outcome.window:,} rows."
     plot = charts.accuracy_chart(lines, marks, figures["rows"])
     return f"<section><h2>Accuracy over time</h2><p>{about}</p>{plot}</section>"
+
+
+def _rows_of(outcome: Outcome, *, errors: bool) -> list[int]:
+    found = [alert.row for alert in outcome.alerts if (alert.kind == "error") == errors]
+    return found[:_MOST_LINES]
 
 
 def _points(windows: Sequence[tuple[int, int, Any]]) -> list[tuple[float, float]]:

@@ -11,6 +11,7 @@ from infra.backtest.plan import Plan
 from infra.backtest.reading import read
 from infra.backtest.replay import Progress, replay
 from infra.backtest.row import History
+from schemas.config import Stream
 from schemas.errors import Fatal
 
 
@@ -57,8 +58,16 @@ def execute_live(plan: Plan, progress: Callable[[int], Progress]) -> Outcome:
         why = f"; the first problem: {history.problems[0]}" if history.problems else ""
         raise Fatal(f"there is nothing to replay in {', '.join(map(str, plan.files))}{why}")
     with _workspace(home() / "backtest") as folder:
-        live = Live(plan.stream, stream, stream.model, plan, folder, len(events))
+        live = Live(plan.stream, _watched(stream, plan), stream.model, plan, folder, len(events))
         return live.run(events, history, progress(len(events)))
+
+
+def _watched(stream: Stream, plan: Plan) -> Stream:
+    """Return the stream with the detector that was asked for."""
+    if plan.detector is None:
+        return stream
+    error = stream.drift.error.model_copy(update={"detector": plan.detector.value})
+    return stream.model_copy(update={"drift": stream.drift.model_copy(update={"error": error})})
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from infra.backtest.plan import DetectorName
-
 _REMEMBERED: Final = 3000
 
 
@@ -22,10 +20,10 @@ class Alert:
 class ErrorBits:
     """One of the live system's detectors over error bits, by itself."""
 
-    def __init__(self, detector: DetectorName, delta: float = 0.001) -> None:
+    def __init__(self, detector: str, delta: float = 0.001) -> None:
         from streams.drift.error import DETECTORS
 
-        self._name = detector.value
+        self._name = detector
         self._detector = DETECTORS[self._name](delta)
         self._bits: deque[tuple[int, bool]] = deque(maxlen=_REMEMBERED)
 

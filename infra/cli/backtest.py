@@ -11,7 +11,6 @@ from infra.backtest.plan import (
     TOLERANCE,
     Choice,
     ColumnPlan,
-    DetectorName,
     ModelName,
     Plan,
     parse_delay,
@@ -49,7 +48,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
     label_delay: o.LabelDelay = "",
     label_rate: o.LabelRate = 1.0,
     label_choice: o.LabelChoice = Choice.UNCERTAIN,
-    detector: o.Detector = DetectorName.ENSEMBLE,
+    detector: o.Detector = None,
     reset_on_alarm: o.ResetOnAlarm = False,
     drifts: o.Drifts = "",
     tolerance: o.Tolerance = TOLERANCE,
@@ -75,6 +74,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
         seed=seed,
         stream=stream,
     )
+    plan.check()
     _run(plan, json, report)
 
 
@@ -170,9 +170,11 @@ def _show(console: "Console", outcome: "Outcome") -> None:
 
 def _events(table: "Table", figures: dict[str, Any]) -> None:
     table.add_section()
-    shown = ", ".join(str(alert["row"]) for alert in figures["alerts"][:_SHOWN_ALERTS])
-    more = ", …" if len(figures["alerts"]) > _SHOWN_ALERTS else ""
-    table.add_row("alerts", f"{len(figures['alerts'])}" + (f" at row {shown}{more}" if shown else ""))
+    for kind in dict.fromkeys(["error", *(alert["kind"] for alert in figures["alerts"])]):
+        rows = [str(alert["row"]) for alert in figures["alerts"] if alert["kind"] == kind]
+        more = ", …" if len(rows) > _SHOWN_ALERTS else ""
+        at = f" at row {', '.join(rows[:_SHOWN_ALERTS])}{more}" if rows else ""
+        table.add_row(f"{kind} alerts", f"{len(rows)}{at}")
     drifts = figures["drifts"]
     if drifts["given"]:
         delay = "" if drifts["mean_delay"] is None else f", {drifts['mean_delay']:.1f} rows later on average"

@@ -51,6 +51,13 @@ def test_what_is_wrong_ends_with_one_sentence(history, tmp_path):
     assert ran.exit_code == 2 and "hoeffding-tree" in ran.stderr
 
 
+def test_a_stream_has_a_model_of_its_own(history):
+    """What contradicts `--stream`, and a stream that is not there, end with a sentence."""
+    for extra, says in ((["--reset-on-alarm"], "own model"), ([], "no stream is called 'plant'")):
+        ran = RUNNER.invoke(app, ["backtest", str(history), "--stream", "plant", *extra])
+        assert ran.exit_code == 1 and says in str(ran.exception)
+
+
 def test_the_help_teaches_by_examples():
     """It shows a whole command for each use."""
     ran = RUNNER.invoke(app, ["backtest", "--help"], env={"COLUMNS": "120"})

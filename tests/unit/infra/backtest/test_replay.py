@@ -114,6 +114,16 @@ def test_an_alarm_brings_a_challenger_that_proves_itself():
     assert all(0.4 < baseline < figures["accuracy"] for baseline in figures["baselines"].values())
 
 
+def test_what_comes_in_is_watched_without_labels():
+    """Readings that move raise an alert of their own, which says which and since when."""
+    history = turning(4000, 9999)
+    history.rows[3000:] = [replace(row, values=row.values | {"x": 2.0}) for row in history.rows[3000:]]
+    found = replay(history, Plan(files=(), model=ModelName.TREE, label_rate=0.0, baselines=False))
+    (alert,) = [alert for alert in found.alerts if alert.kind == "input"]
+    assert 3300 <= alert.row <= 4200 and alert.message.startswith("on average x from 0.5")
+    assert "since about row 3," in alert.message or "since about row 2,9" in alert.message
+
+
 def test_late_labels_make_alarms_late():
     """The same alarm comes as many rows later as its labels do."""
     plan = Plan(files=(), model=ModelName.TREE, baselines=False)
