@@ -18,16 +18,27 @@ from streams.drift.shift import Shift
 _BEGIN_S: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _END_S: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _NAMED: Final = 3
+_LEAST: Final = 100
 
 
 class Inputs:
-    """The input watch of one history: a text's shape and novelty, else the numbers of a row."""
+    """The input watch of one history: a text's shape and novelty, else the numbers of a row.
+
+    A short history has a shorter reference and smaller windows than a stream that never ends.
+    """
 
     def __init__(self, history: History) -> None:
+        rows = len(history.rows)
         config = Drift()
+        shift = config.input.model_copy(
+            update={
+                "reference": min(config.input.reference, max(_LEAST, rows // 5)),
+                "min_events": min(config.input.min_events, max(_LEAST, rows // 20)),
+            }
+        )
         self._kind = Kind.LOG if history.text else Kind.SENSOR
         self._timed = history.timed and all(0.0 <= row.at_s < _END_S for row in history.rows)
-        self._watch = InputWatch(self._kind, config.input, config.hysteresis)
+        self._watch = InputWatch(self._kind, shift, config.hysteresis)
 
     def update(self, row: Row) -> Alert | None:
         """Take the next row; returns the alert that it completes the evidence for."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from infra.backtest.champion import Past
-from infra.backtest.drifts import Matched
+from infra.backtest.drifts import Matched, match
 from infra.backtest.plan import Plan
 from infra.backtest.row import History
 from infra.backtest.score import Score, Track, kappa, rounded
@@ -24,7 +24,8 @@ class Outcome:
     track: Track
     baselines: dict[str, Track] = field(default_factory=dict)
     alerts: list[Alert] = field(default_factory=list)
-    matched: Matched | None = None
+    matched: dict[str, Matched] = field(default_factory=dict)
+    """Alarms against the true drifts, by kind; empty where none were given."""
     past: Past = field(default_factory=Past)
     labels_used: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
@@ -100,7 +101,17 @@ class Outcome:
             for (name, begin), score in zip(self.history.files, self.file_scores, strict=False)
         ]
 
+    def compare(self) -> None:
+        """Match the alarms of each kind with the drifts that the plan gives; `error` is always among them."""
+        if not self.plan.drifts:
+            return
+        for kind in ("error", *(alert.kind for alert in self.alerts)):
+            alarms = [alert.row for alert in self.alerts if alert.kind == kind]
+            self.matched[kind] = match(alarms, self.plan.drifts, self.plan.tolerance)
+
     def _drifts(self) -> dict[str, Any]:
-        if self.matched is None:
+        """Return what the error detector found; other kinds of alerts stand beside it."""
+        if not self.matched:
             return {"given": 0, "found": 0, "missed": 0, "false": 0, "mean_delay": None}
-        return self.matched.figures()
+        others = {kind: part.figures() for kind, part in self.matched.items() if kind != "error"}
+        return self.matched["error"].figures() | {"other_alerts": others}

@@ -13,7 +13,6 @@ from typing import Final
 
 from infra.backtest.baselines import Baseline, baselines
 from infra.backtest.champion import Champion
-from infra.backtest.drifts import match
 from infra.backtest.inputs import Inputs
 from infra.backtest.labels import Chooser, Judged, Queue
 from infra.backtest.learners.choice import Make, chosen, maker
@@ -47,11 +46,8 @@ def replay(history: History, plan: Plan, progress: Progress = lambda _rows: None
         if row.number % _EVERY == 0:
             progress(row.number)
     progress(len(history.rows))
-    outcome = run.outcome
-    if plan.drifts:
-        alarms = [alert.row for alert in outcome.alerts if alert.kind == "error"]
-        outcome.matched = match(alarms, plan.drifts, plan.tolerance)
-    return outcome
+    run.outcome.compare()
+    return run.outcome
 
 
 class _Errors:

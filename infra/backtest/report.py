@@ -8,6 +8,7 @@ from typing import Any, Final
 from infra.backtest import charts
 from infra.backtest.moved import SPAN, Moved, moments, moved
 from infra.backtest.outcome import Outcome
+from infra.backtest.watch import Alert
 
 _STYLE: Final = Path(__file__).with_name("report.css")
 _MOST_LINES: Final = 60
@@ -26,7 +27,7 @@ def page(outcome: Outcome) -> str:
         _head(outcome, figures),
         _cards(outcome, figures),
         _accuracy(outcome, figures),
-        _drift(outcome, figures),
+        _drift(outcome),
         _learnt(figures),
         _moves(outcome),
         _classes(figures),
@@ -149,25 +150,28 @@ def _points(windows: Sequence[tuple[int, int, Any]]) -> list[tuple[float, float]
     ]
 
 
-def _drift(outcome: Outcome, figures: dict[str, Any]) -> str:
-    found = {}
-    if outcome.matched is not None:
-        found = {drift + delay: (drift, delay) for drift, delay in outcome.matched.delays.items()}
-    rows = []
-    for alert in outcome.alerts[:_MOST_LINES]:
-        of = ""
-        if outcome.matched is not None and alert.kind == "error":
-            hit = found.get(alert.row)
-            of = f"drift at {hit[0]:,}, {hit[1]} rows later" if hit else "false alarm"
-        rows.append([f"{alert.row:,}", alert.kind, alert.detector, of, alert.message])
-    missed = outcome.matched.missed if outcome.matched is not None else []
+def _drift(outcome: Outcome) -> str:
+    rows = [
+        [f"{alert.row:,}", alert.kind, alert.detector, _matched(outcome, alert), alert.message]
+        for alert in outcome.alerts[:_MOST_LINES]
+    ]
+    missed = outcome.matched["error"].missed if outcome.matched else []
     rows += [[f"{drift:,}", "error", "", "missed: no alarm within the tolerance", ""] for drift in missed]
     if not rows:
         return "<section><h2>Alerts</h2><p>There was none: nothing got worse than it had been.</p></section>"
-    head = ["row", "signal", "detector", *(["true drift"] if outcome.matched is not None else [""]), "says"]
+    head = ["row", "signal", "detector", "true drift" if outcome.matched else "", "says"]
     more = len(outcome.alerts) - _MOST_LINES
     note = f"<p>… and {more} more; the figures have them all.</p>" if more > 0 else ""
     return f"<section><h2>Alerts</h2>{_table(head, rows)}{note}</section>"
+
+
+def _matched(outcome: Outcome, alert: Alert) -> str:
+    """Say which true drift an alert has found."""
+    if not outcome.matched:
+        return ""
+    delays = outcome.matched[alert.kind].delays
+    hit = next((drift for drift, delay in delays.items() if drift + delay == alert.row), None)
+    return "none: a false alarm" if hit is None else f"at {hit:,}, {alert.row - hit} rows before"
 
 
 def _learnt(figures: dict[str, Any]) -> str:

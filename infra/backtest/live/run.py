@@ -13,7 +13,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from infra.backtest.drifts import match
 from infra.backtest.labels import Chooser, Judged, Queue
 from infra.backtest.learners.protocol import Seen
 from infra.backtest.live.events import Recorded
@@ -93,9 +92,7 @@ class Live:
             self._take(list(self._cleaned(batch, start, now_s)))
             progress(start + len(batch))
         self.outcome.seconds["total"] = perf_counter() - began
-        if self._plan.drifts:
-            alarms = [alert.row for alert in self.outcome.alerts if alert.kind == "error"]
-            self.outcome.matched = match(alarms, self._plan.drifts, self._plan.tolerance)
+        self.outcome.compare()
         history.features = tuple(dict.fromkeys(name for row in history.rows for name in row.values))
         history.text = ("text",) if any(row.text for row in history.rows) else ()
         return self.outcome
