@@ -1,5 +1,6 @@
 """The HTML report: consumes an outcome, produces one self-contained page with its plots as inline SVG."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -12,6 +13,7 @@ from infra.backtest.watch import Alert
 
 _STYLE: Final = Path(__file__).with_name("report.css")
 _MOST_LINES: Final = 60
+_ENOUGH: Final = 0.2
 
 
 def write(outcome: Outcome, path: Path) -> None:
@@ -94,11 +96,11 @@ def _cards(outcome: Outcome, figures: dict[str, Any]) -> str:
         (_share(figures["f1_macro"]), "macro F1", f"{len(figures['by_class'])} labels"),
         ("–" if kappa is None else f"{kappa:.3f}", "kappa-temporal", "above 0: better than no change"),
         (f"{figures['labels_used']:,}", "labels used", f"{figures['judged']:,} rows judged"),
-        (str(len(figures["alerts"])), "alerts", ""),
+        (str(len(figures["alerts"])), "alerts", _kinds(outcome)),
         (
             f"{drifts['found']} / {drifts['given']}" if drifts["given"] else "–",
             "true drifts found",
-            f"false alarms: {drifts['false']}" if drifts["given"] else "none given",
+            f"by errors; false alarms: {drifts['false']}" if drifts["given"] else "none given",
         ),
         (
             "–" if drifts["mean_delay"] is None else f"{drifts['mean_delay']:.0f} rows",
@@ -113,6 +115,11 @@ def _cards(outcome: Outcome, figures: dict[str, Any]) -> str:
         for value, name, note in cards
     )
     return f'<section class="cards">{inner}</section>'
+
+
+def _kinds(outcome: Outcome) -> str:
+    counts = Counter(alert.kind for alert in outcome.alerts)
+    return ", ".join(f"{count} on {kind}" for kind, count in counts.items())
 
 
 def _accuracy(outcome: Outcome, figures: dict[str, Any]) -> str:
@@ -142,11 +149,12 @@ def _rows_of(outcome: Outcome, *, errors: bool) -> list[int]:
 
 
 def _points(windows: Sequence[tuple[int, int, Any]]) -> list[tuple[float, float]]:
-    """Return the accuracy in the middle of each window; the last one may be shorter."""
+    """Return the accuracy in the middle of each window; of one with few rows it says nothing."""
+    most = max((part.count for *_, part in windows), default=0)
     return [
         (first + min(end - first, part.count) / 2, part.accuracy)
         for first, end, part in windows
-        if part.accuracy is not None
+        if part.accuracy is not None and part.count >= _ENOUGH * most
     ]
 
 

@@ -178,8 +178,12 @@ def _events(table: "Table", figures: dict[str, Any]) -> None:
     drifts = figures["drifts"]
     if drifts["given"]:
         delay = "" if drifts["mean_delay"] is None else f", {drifts['mean_delay']:.1f} rows later on average"
-        table.add_row("true drifts", f"{drifts['found']} of {drifts['given']} found{delay}")
+        table.add_row("true drifts", f"{drifts['found']} of {drifts['given']} found by errors{delay}")
         table.add_row("false alarms", str(drifts["false"]))
+        for kind, part in drifts["other_alerts"].items():
+            table.add_row(
+                f"  by {kind} alerts", f"{part['found']} of {part['given']}, {part['false']} others"
+            )
     for name in ("trainings", "releases", "rejections", "rollbacks"):
         table.add_row(name, str(len(figures[name])))
 
