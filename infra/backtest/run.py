@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+from typing import Final
 
 from infra.backtest.outcome import Outcome
 from infra.backtest.plan import Plan
@@ -13,6 +14,8 @@ from infra.backtest.replay import Progress, replay
 from infra.backtest.row import History
 from schemas.config import Stream
 from schemas.errors import Fatal
+
+_MOST_LABELS: Final = 200
 
 
 def load(plan: Plan) -> History:
@@ -30,7 +33,20 @@ def load(plan: Plan) -> History:
     beyond = [drift for drift in plan.drifts if drift >= rows]
     if beyond:
         raise Fatal(f"--drifts: row {beyond[0]} lies beyond the last, {rows - 1}")
+    _check_labels(plan, history)
     return history
+
+
+def _check_labels(plan: Plan, history: History) -> None:
+    """Refuse a label that is a measurement: nearly every row would be a class of its own."""
+    labels = {row.label for row in history.rows}
+    if history.label and not plan.columns.errors and len(labels) > max(_MOST_LABELS, len(history.rows) // 5):
+        raise Fatal(
+            f"the label {history.label!r} has {len(labels)} different values in {len(history.rows)} rows,"
+            " so it is no class; name the column that is with --label"
+        )
+    if history.label and labels == {""}:
+        raise Fatal(f"no row has a label: column {history.label!r} is empty")
 
 
 def execute_live(plan: Plan, progress: Callable[[int], Progress]) -> Outcome:

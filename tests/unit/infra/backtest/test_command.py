@@ -51,6 +51,17 @@ def test_what_is_wrong_ends_with_one_sentence(history, tmp_path):
     assert ran.exit_code == 2 and "hoeffding-tree" in ran.stderr
 
 
+def test_a_label_that_is_a_measurement_is_refused(tmp_path):
+    """A last column of numbers that hardly repeat, or of nothing, is no class to learn."""
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + "".join(f"{n % 7},{n / 7:.4f}\n" for n in range(900)))
+    ran = RUNNER.invoke(app, ["backtest", str(path)])
+    assert ran.exit_code == 1 and "900 different values" in str(ran.exception)
+    path.write_text("x,y\n1,\n2,\n")
+    ran = RUNNER.invoke(app, ["backtest", str(path)])
+    assert ran.exit_code == 1 and "column 'y' is empty" in str(ran.exception)
+
+
 def test_a_stream_has_a_model_of_its_own(history):
     """What contradicts `--stream`, and a stream that is not there, end with a sentence."""
     for extra, says in ((["--reset-on-alarm"], "own model"), ([], "no stream is called 'plant'")):
