@@ -6,9 +6,17 @@ Read by every part at its entry point (`infra.runtime.settings`) and passed down
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from schemas.drift import Response
 from schemas.record import Kind
@@ -194,17 +202,53 @@ class ShiftDrift(Section):
     enabled: bool = True
 
 
+class EstimateDrift(Section):
+    """Drop of the accuracy that scores let expect, before labels say it (CBPE).
+
+    The first `min_labels` judged answers of a version calibrate its scores; then every `min_events` answers
+    are estimated. A drop is more than `margin` below what was estimated first.
+    """
+
+    min_labels: int = Field(default=300, ge=50)
+    min_events: int = Field(default=300, ge=50)
+    margin: float = Field(default=0.05, gt=0, lt=1)
+    enabled: bool = True
+
+
+class QualityDrift(Section):
+    """Ratios of what cleaning did, over blocks of `min_events` events: rejected, missing, repaired, late, ….
+
+    A ratio is worse when it rose by more than `margin`. `silence` is how long a source may send nothing
+    before that is an alert; 0 means for ever.
+    """
+
+    min_events: int = Field(default=500, ge=50)
+    margin: float = Field(default=0.02, gt=0, lt=1)
+    silence: Annotated[float, BeforeValidator(duration_s), Field(ge=0)] = 0.0
+    enabled: bool = True
+
+
 class Drift(Section):
-    """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`."""
+    """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`.
+
+    `alert` names the channels, of those that are set up, on which people are told. In the hours `quiet`
+    (`"22:00-07:00"`, UTC) warnings wait for their end; what is critical does not.
+    """
 
     error: ErrorDrift = ErrorDrift()
     input: ShiftDrift = ShiftDrift()
     prediction: ShiftDrift = ShiftDrift()
+    estimate: EstimateDrift = EstimateDrift()
+    quality: QualityDrift = QualityDrift()
     on_error: Response = Response.INCREMENT
     on_input: Response = Response.ALERT
     on_prediction: Response = Response.ALERT
+    on_estimate: Response = Response.ALERT
+    on_quality: Response = Response.ALERT
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
+    alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")
+    quiet: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
 
 
 class Gate(Section):
@@ -243,11 +287,46 @@ class Webhook(Section):
     timeout: Duration = 5.0
 
 
+class Alertmanager(Section):
+    """Prometheus' Alertmanager, by its API v2; it expects standing alerts again every `repeat`."""
+
+    url: SecretStr = SecretStr("")
+    timeout: Duration = 5.0
+    repeat: Duration = 60.0
+
+
+class Email(Section):
+    """Where alerts are mailed, by SMTP; none without a `host`. The password may come from the environment."""
+
+    host: str = ""
+    port: int = Field(default=587, gt=0, lt=65536)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    timeout: Duration = 10.0
+
+    @model_validator(mode="after")
+    def _somebody_is_written_to(self) -> Self:
+        if self.host and not (self.sender and self.to):
+            raise ValueError("e-mail needs `sender` and `to` beside `host`")
+        return self
+
+
+class Alerts(Section):
+    """How people are told of alerts. Every channel is on its own: one that is down delays no other."""
+
+    webhook: Webhook = Webhook()
+    alertmanager: Alertmanager = Alertmanager()
+    email: Email = Email()
+
+
 class Headrace(Section):
     """The whole file."""
 
     streams: dict[str, Stream]
     services: Services = Services()
-    webhook: Webhook = Webhook()
+    alerts: Alerts = Alerts()
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$")
     database: str = Field(default="headrace", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")

@@ -1,4 +1,4 @@
-"""What operators asked for, on `streams.control`: pauses, resumptions and resets, with who and why.
+"""What operators asked for, on `streams.control`: pauses, resets, silenced alerts, with who and why.
 
 Every worker reads the topic to its end before it takes an event, and follows it. The newest record of a key
 counts; the topic is compacted, so it holds the present state for ever and the history for a while.
@@ -14,6 +14,7 @@ class Scope(StrEnum):
 
     STAGE = "stage"
     STREAM = "stream"
+    ALERT = "alert"
 
 
 class Action(StrEnum):
@@ -22,6 +23,9 @@ class Action(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     RESET = "reset"
+    SILENCED = "silenced"
+    UNSILENCED = "unsilenced"
+    ACKNOWLEDGED = "acknowledged"
 
 
 class Stage(StrEnum):
@@ -35,7 +39,8 @@ class Stage(StrEnum):
 class Control(Contract, frozen=True, kw_only=True):
     """One order. `name` is a stage's (`clean`, `sink`, `inference`) or a stream's of `headrace.toml`.
 
-    Of a reset, `before` and `after` map `topic:partition` to the group's next offset.
+    Of alerts, it is a stream's or `stream/signal` for a silence, which ends at `until`, and the alert's id
+    for an acknowledgement. Of a reset, `before` and `after` map `topic:partition` to the group's next offset.
     """
 
     scope: Scope
@@ -46,6 +51,7 @@ class Control(Contract, frozen=True, kw_only=True):
     at: Moment
     before: dict[str, int] = {}
     after: dict[str, int] = {}
+    until: Moment | None = None
 
     def key(self) -> str:
         """Return the record's key: a reset does not replace the word on whether its stage is paused."""

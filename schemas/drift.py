@@ -13,6 +13,8 @@ class Signal(StrEnum):
     PREDICTION = "prediction"
     ERROR = "error"
     QUALITY = "quality"
+    ESTIMATE = "estimate"
+    SILENCE = "silence"
 
 
 class Severity(StrEnum):

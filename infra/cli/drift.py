@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli import silence
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,6 +23,7 @@ def register(app: typer.Typer) -> None:
     drift = typer.Typer(help="What is watched for drift, and how near each signal is to its threshold.")
     drift.callback(invoke_without_command=True)(show)
     drift.command("test-alert")(send_test_alert)
+    silence.register(drift)
     app.add_typer(drift, name="drift")
 
 
@@ -137,7 +140,7 @@ def send_test_alert(
     stream: Annotated[str, typer.Option(help="the stream to name in it")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print the alert as JSON")] = False,
 ) -> None:
-    """Send an alert that is marked as a test the way a real one goes: topic, log, webhook, ClickHouse."""
+    """Send an alert that is marked as a test the way a real one goes: topic, channels, ClickHouse."""
     import asyncio
 
     from infra.runtime import settings
@@ -150,7 +153,15 @@ def send_test_alert(
     if as_json:
         typer.echo(encode(alert).decode())
     else:
-        typer.echo(f"sent test alert {alert.id}; `headrace tail alerts.drift` shows it, the webhook gets it")
+        told = ", ".join(_channels(loaded)) or "nobody: no channel is set up under [alerts] in headrace.toml"
+        typer.echo(f"sent test alert {alert.id}; `headrace tail alerts.drift` shows it; told is {told}")
+
+
+def _channels(settings: "Settings") -> "list[str]":
+    from infra.runtime.clock import SystemClock
+    from streams.alerts.delivery import channels_of
+
+    return [channel.name for channel in channels_of(settings, SystemClock())]
 
 
 async def _send_test(settings: "Settings", stream: str) -> "DriftAlert":

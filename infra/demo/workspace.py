@@ -34,7 +34,7 @@ def write_config(plan: Plan, webhook: str, *, kind: Kind, labelled: bool) -> Pat
 
 
 def _webhook(url: str) -> str:
-    return f'[webhook]\nurl = "{url}"\n'
+    return f'[alerts.webhook]\nurl = "{url}"\n'
 
 
 def _requests(plan: Plan) -> str:

@@ -77,12 +77,15 @@ def broker_spec(
         if archive.exists()
         else []
     )
+    # The first compiler alone: at 20,000 events a second the second one spares the broker 0.01 cores of 0.1,
+    # after it has taken 0.05 to 0.1 cores for minutes, and 40 MB or more.
     argv = [
         *(
             _java(),
             f"-Xmx{heap_mb}m",
             f"-Xms{min(heap_mb, 256)}m",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
         ),
         *sharing,

@@ -10,6 +10,7 @@ import getpass
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
@@ -57,6 +58,19 @@ class Controls:
         newest = self.newest(scope, name)
         return newest if newest is not None and newest.action is Action.PAUSED else None
 
+    def silenced(self, stream: str, signal: str, now: datetime) -> Control | None:
+        """Return the order by which alerts of a stream, or of one of its signals, are silenced now."""
+        for name in (stream, f"{stream}/{signal}"):
+            order = self.newest(Scope.ALERT, name)
+            if order is not None and order.action is Action.SILENCED and order.until and now < order.until:
+                return order
+        return None
+
+    def acknowledged(self, alert: str) -> Control | None:
+        """Return the order by which somebody said that they know of an alert."""
+        order = self.newest(Scope.ALERT, alert)
+        return order if order is not None and order.action is Action.ACKNOWLEDGED else None
+
     def orders(self) -> list[Control]:
         """Return the newest order of every key."""
         return list(self._newest.values())
@@ -95,7 +109,7 @@ class Controls:
             return
         self._read = record.offset
         self._newest[order.key()] = order
-        if order.action is Action.RESET:
+        if order.action is Action.RESET or order.scope is Scope.ALERT:
             return
         if order.scope is Scope.STREAM:
             self._streams(order, record.offset)

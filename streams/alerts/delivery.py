@@ -1,74 +1,83 @@
-"""Delivery of alerts: consumes `alerts.drift` at its own pace, produces log lines and webhook posts.
+"""Delivery of alerts: consumes `alerts.drift` at its own pace, tells people on every channel that is set up.
 
-It has its own consumer group, so a webhook that is down delays nothing else, and an alert that was written
-while nobody delivered is delivered later. What went out is on record (`<home>/drift/delivered`).
+Each channel has a queue and a task of its own, so one that is down delays no other, and nothing here delays
+the stream. The topic is read from its beginning at every start; what went out is on record
+(`<home>/drift/delivered`), so nobody is told twice, and what was written while nobody delivered is delivered.
 """
 
+import asyncio
 import os
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import SecretStr
 
 from infra.runtime.clock import Clock, SystemClock
-from infra.runtime.kafka import lifecycle
+from infra.runtime.control import Controls
+from infra.runtime.kafka.follow import follow
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.codec import decode
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected
 from schemas.topics import ALERTS
-from streams.alerts.message import message
+from streams.alerts.alertmanager import Alertmanager
+from streams.alerts.channel import Channel
+from streams.alerts.email import Email
+from streams.alerts.reach import WORTH_TELLING, Decision, Reach
 from streams.alerts.record import DeliveryRecord
 from streams.alerts.webhook import Webhook
 
 _log = get_logger("headrace.alerts")
-_GROUP: Final = "alerts-delivery"
 _LOG: Final = "log"
-_WEBHOOK: Final = "webhook"
-_WORTH_TELLING: Final = timedelta(hours=24)
-
-
-def webhook_url(settings: Settings) -> SecretStr:
-    """Return where alerts are posted: `HEADRACE_WEBHOOK`, else the file's; empty when nowhere."""
-    return SecretStr(os.environ.get("HEADRACE_WEBHOOK", "")) or settings.config.webhook.url
+_LOOK_AGAIN_S: Final = 1.0
+"""How often what is held back is looked at again."""
 
 
 class Delivery:
-    """Tells people of one alert after the other, each once per channel."""
+    """Tells of alerts on one channel, each once; those that are held back wait, at most for a day."""
 
-    def __init__(self, record: DeliveryRecord, webhook: Webhook | None, clock: Clock) -> None:
+    def __init__(self, channel: Channel, record: DeliveryRecord, reach: Reach, clock: Clock) -> None:
+        self._channel = channel
         self._record = record
-        self._webhook = webhook
+        self._reach = reach
         self._clock = clock
+        self._waiting: dict[str, DriftAlert] = {}
 
-    async def deliver(self, alert: DriftAlert) -> None:
-        """Log the alert and post it; what was told already, or is too old to help, is not told."""
-        if not self._record.has(_LOG, alert.id):
-            self._say(alert)
-            self._record.add(_LOG, alert.id)
-        age = self._clock.now() - alert.raised_at
-        if self._webhook is None or age > _WORTH_TELLING or self._record.has(_WEBHOOK, alert.id):
-            return
-        left_s = (_WORTH_TELLING - age).total_seconds()
-        outcome = await self._webhook.post(alert.id, message(alert), give_up_after_s=left_s)
-        self._record.add(_WEBHOOK, alert.id)
-        _log.info("drift_alert.posted", id=alert.id, outcome=outcome.value)
+    def take(self, alert: DriftAlert) -> None:
+        """Put an alert in line, unless it was told already."""
+        if not self._record.has(self._channel.name, alert.id):
+            self._waiting[alert.id] = alert
+        elif isinstance(self._channel, Alertmanager):
+            self._channel.remember(alert)
 
-    def _say(self, alert: DriftAlert) -> None:
-        event = "drift.recovered" if alert.recovered else "drift.alerted"
-        say = _log.info if alert.recovered else _log.warning
-        say(
-            event,
-            summary=alert.summary,
-            id=alert.id,
-            stream=alert.stream,
-            signal=alert.signal.value,
-            severity=alert.severity.value,
-            response=alert.response.value,
-            runbook=alert.runbook,
-        )
+    async def work(self) -> None:
+        """Tell what is to be told now; returns when the rest has to wait."""
+        name = self._channel.name
+        for alert in list(self._waiting.values()):
+            now = self._clock.now()
+            decision = self._reach.decide(name, alert, now, lambda id: self._record.has(name, id))
+            if decision is Decision.HOLD:
+                continue
+            if decision is Decision.TELL:
+                left_s = max(0.0, (WORTH_TELLING - (now - alert.raised_at)).total_seconds())
+                outcome = await self._channel.tell(alert, give_up_after_s=left_s)
+                self._record.add(name, alert.id)
+                _log.info("drift_alert.told", channel=name, id=alert.id, outcome=outcome.value)
+            del self._waiting[alert.id]
+            if alert.recovered:
+                self._waiting.pop(str(alert.evidence.get("alert")), None)
+
+    async def run(self, alerts: "asyncio.Queue[DriftAlert]") -> None:
+        """Work until cancelled."""
+        while True:
+            await self.work()
+            try:
+                self.take(await asyncio.wait_for(alerts.get(), _LOOK_AGAIN_S))
+            except TimeoutError:
+                continue
+            while not alerts.empty():
+                self.take(alerts.get_nowait())
 
 
 async def deliver(settings: Settings, clock: Clock | None = None) -> None:
@@ -77,30 +86,83 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
     Raises:
         KafkaError: the broker failed; start again.
     """
-    place = TopicPartition(settings.topic(ALERTS), 0)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.endpoints.kafka,
-        group_id=settings.config.topic_prefix + _GROUP,
-        client_id=_GROUP,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        fetch_max_wait_ms=200,
-    )
-    url = webhook_url(settings)
-    webhook = Webhook(url, settings.config.webhook.timeout) if url.get_secret_value() else None
-    path = settings.home / "drift" / f"{settings.config.topic_prefix}delivered"
-    delivery = Delivery(DeliveryRecord(path), webhook, clock or SystemClock())
+    clock = clock or SystemClock()
+    record = DeliveryRecord(settings.home / "drift" / f"{settings.config.topic_prefix}delivered")
+    controls = Controls(settings)
+    reach = Reach(settings.config.streams, controls)
+    channels = channels_of(settings, clock)
+    queues: list[asyncio.Queue[DriftAlert]] = [asyncio.Queue() for _ in channels]
+    await controls.load()
     try:
-        await lifecycle.start(consumer)
-        consumer.assign([place])
-        async for record in consumer:
-            try:
-                await delivery.deliver(decode(record.value or b"", DriftAlert))
-            except Rejected as error:
-                _log.warning("drift_alert.unreadable", offset=record.offset, error=str(error))
-            await consumer.commit({place: record.offset + 1})
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(controls.follow())
+            for channel, queue in zip(channels, queues, strict=True):
+                tasks.create_task(Delivery(channel, record, reach, clock).run(queue))
+                if isinstance(channel, Alertmanager):
+                    tasks.create_task(_repeat(channel, settings.config.alerts.alertmanager.repeat))
+            tasks.create_task(_read(settings, record, queues))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
     finally:
-        await lifecycle.stop(consumer)
-        if webhook is not None:
-            await webhook.close()
+        for channel in channels:
+            await channel.close()
+
+
+def channels_of(settings: Settings, clock: Clock) -> list[Channel]:
+    """Return the channels that are set up."""
+    asked = settings.config.alerts
+    channels: list[Channel] = []
+    if asked.alertmanager.url.get_secret_value():
+        manager = asked.alertmanager
+        channels.append(Alertmanager(manager.url, manager.timeout, manager.repeat, clock))
+    url = webhook_url(settings)
+    if url.get_secret_value():
+        channels.append(Webhook(url, asked.webhook.timeout))
+    if asked.email.host:
+        password = os.environ.get("HEADRACE_SMTP_PASSWORD")
+        email = asked.email.model_copy(update={"password": SecretStr(password)}) if password else asked.email
+        channels.append(Email(email))
+    return channels
+
+
+def webhook_url(settings: Settings) -> SecretStr:
+    """Return where alerts are posted: `HEADRACE_WEBHOOK`, else the file's; empty when nowhere."""
+    return SecretStr(os.environ.get("HEADRACE_WEBHOOK", "")) or settings.config.alerts.webhook.url
+
+
+async def _read(
+    settings: Settings, record: DeliveryRecord, queues: "Sequence[asyncio.Queue[DriftAlert]]"
+) -> None:
+    """Hand every alert to every channel; the log, which is read by machines too, has each at once."""
+    async for incoming in follow(settings, [ALERTS]):
+        try:
+            alert = decode(incoming.value or b"", DriftAlert)
+        except Rejected as error:
+            _log.warning("drift_alert.unreadable", offset=incoming.offset, error=str(error))
+            continue
+        if not record.has(_LOG, alert.id):
+            _say(alert)
+            record.add(_LOG, alert.id)
+        for queue in queues:
+            queue.put_nowait(alert)
+
+
+async def _repeat(channel: Alertmanager, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        await channel.repeat()
+
+
+def _say(alert: DriftAlert) -> None:
+    event = "drift.recovered" if alert.recovered else "drift.alerted"
+    say = _log.info if alert.recovered else _log.warning
+    say(
+        event,
+        summary=alert.summary,
+        id=alert.id,
+        stream=alert.stream,
+        signal=alert.signal.value,
+        severity=alert.severity.value,
+        response=alert.response.value,
+        runbook=alert.runbook,
+    )

@@ -17,12 +17,9 @@ def title(alert: DriftAlert) -> str:
     return f"[{'RECOVERED' if alert.recovered else alert.severity.value.upper()}] {alert.summary}"
 
 
-def message(alert: DriftAlert) -> dict[str, Any]:
-    """Return the body: `text` for everyone, `attachments` for Slack, `alert` whole for machines.
-
-    `text` and fields are escaped as Slack asks; `alert` is not.
-    """
-    fields = {
+def fields(alert: DriftAlert) -> dict[str, str]:
+    """Return what on-call wants to know beside the summary, by its heading."""
+    told = {
         "Stream": alert.stream,
         "Model": f"{alert.model} v{alert.version}" if alert.version else "none",
         "Signal": f"{alert.signal.value} ({alert.detector})",
@@ -32,6 +29,14 @@ def message(alert: DriftAlert) -> dict[str, Any]:
         "Runbook": alert.runbook,
         "Alert": alert.id,
     }
+    return {heading: value for heading, value in told.items() if value}
+
+
+def message(alert: DriftAlert) -> dict[str, Any]:
+    """Return the body: `text` for everyone, `attachments` for Slack, `alert` whole for machines.
+
+    `text` and fields are escaped as Slack asks; `alert` is not.
+    """
     return {
         "text": _escaped(title(alert)),
         "attachments": [
@@ -40,8 +45,7 @@ def message(alert: DriftAlert) -> dict[str, Any]:
                 "fallback": _escaped(title(alert)),
                 "fields": [
                     {"title": name, "value": _escaped(value), "short": len(value) < 40}
-                    for name, value in fields.items()
-                    if value
+                    for name, value in fields(alert).items()
                 ],
             }
         ],

@@ -1,4 +1,4 @@
-"""The `drift` worker: consumes clean events, predictions, labels and swaps, produces `alerts.drift`.
+"""The `drift` worker: consumes clean and rejected events, answers, labels and swaps, produces `alerts.drift`.
 
     fetch ─▶ watches ─▶ checkpoint (positions, memory, alerts to write) ─▶ one transaction: alerts + positions
 
@@ -28,13 +28,14 @@ from infra.runtime.settings import Settings
 from schemas.clean import Clean
 from schemas.codec import decode
 from schemas.config import Stream
+from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Incoming
 from schemas.release import Swap
-from schemas.topics import CLEAN, LABELS, PREDICTIONS, SWAPS
+from schemas.topics import CLEAN, DEAD, LABELS, PREDICTIONS, SWAPS
 from streams.alerts.delivery import deliver
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
@@ -43,7 +44,8 @@ from streams.drift.log import GROUP, AlertLog, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)
-_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS)
+_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS, DEAD)
+_TICK_S: Final = 1.0
 _SAVE_EVERY_S: Final = 15.0
 _LOOK_BACK: Final = timedelta(hours=1)
 _FIRST_BACKOFF_S: Final = 0.5
@@ -100,6 +102,7 @@ class DriftWorker:
             settings.topic(PREDICTIONS): self._prediction,
             settings.topic(LABELS): self._label,
             settings.topic(SWAPS): self._swap,
+            settings.topic(DEAD): self._dead,
         }
 
     async def run(self) -> None:
@@ -169,7 +172,7 @@ class DriftWorker:
             consumer.seek(partition, at)
 
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
-        saved_at = time.monotonic()
+        saved_at = ticked_at = time.monotonic()
         changed = False
         while True:
             fetched = await consumer.getmany(timeout_ms=200, max_records=1000)
@@ -178,6 +181,9 @@ class DriftWorker:
                 alerts += self._feed(records)
                 self._positions[partition] = records[-1].offset + 1
                 changed = True
+            if time.monotonic() - ticked_at > _TICK_S:
+                ticked_at, now = time.monotonic(), self._clock.now()
+                alerts += [alert for watch in self._watches.values() for alert in watch.tick(now)]
             if alerts or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
                 await self._commit(alerts)
                 saved_at, changed = time.monotonic(), False
@@ -233,6 +239,11 @@ class DriftWorker:
         if (watch := self._of(swap.stream)) is not None:
             watch.swapped(swap)
         return []
+
+    def _dead(self, record: Incoming) -> list[DriftAlert]:
+        dead = decode(record.value or b"", Dead)
+        watch = self._of(dead.stream) if dead.stream else None  # most of what cannot be read has no stream
+        return watch.rejected(dead, self._clock.now()) if watch else []
 
     def _of(self, stream: str) -> DriftWatch | None:
         watch = self._watches.get(stream)

@@ -20,6 +20,7 @@ class Answer(NamedTuple):
     topic: str
     partition: int
     offset: int
+    score: float
 
 
 class Judged(NamedTuple):
@@ -67,6 +68,7 @@ class LabelJoin:
             prediction.event.topic,
             prediction.event.partition,
             prediction.event.offset,
+            prediction.score,
         )
         waiting = self._labels.pop(key, None)
         self._answers[key] = answer if waiting is None else None

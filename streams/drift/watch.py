@@ -4,22 +4,44 @@ It knows no engine, clock or network: times come in as arguments, and everything
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from schemas.clean import Clean
 from schemas.config import Stream
+from schemas.dead import Dead
 from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
 from schemas.release import Swap
 from streams.drift.error import ErrorWatch
+from streams.drift.estimate import EstimateWatch
 from streams.drift.inputs import InputWatch, PredictionWatch
 from streams.drift.join import Judged, LabelJoin
 from streams.drift.levels import DriftLevel, StreamLevels
 from streams.drift.policy import Policy
+from streams.drift.quality import QualityWatch, Worse
 from streams.drift.shift import ShiftWatch
-from streams.drift.wording import Subject, error_alert, recovery, shift_alert
+from streams.drift.silence import SilenceWatch
+from streams.drift.wording import (
+    Subject,
+    error_alert,
+    estimate_alert,
+    quality_alert,
+    recovery,
+    shift_alert,
+    silence_alert,
+)
+
+
+class Watched(Protocol):
+    """What a level is read from."""
+
+    @property
+    def readiness(self) -> float: ...
+    @property
+    def observations(self) -> int: ...
+    def nearest(self) -> tuple[str, float, float]: ...
 
 
 class DriftWatch:
@@ -41,9 +63,14 @@ class DriftWatch:
         self._input = InputWatch(config.kind, config.drift.input, config.drift.hysteresis)
         self._prediction = PredictionWatch(config.drift.prediction, config.drift.hysteresis)
         self._error = ErrorWatch(config.drift.error)
+        self._estimate = EstimateWatch(config.drift.estimate, config.drift.hysteresis)
+        self._quality = QualityWatch(config.drift.quality, config.drift.hysteresis)
+        self._silence = SilenceWatch(config.drift.quality.silence)
         self._join = LabelJoin()
         self._policy = Policy(config.drift.cooldown)
-        self._counts = dict.fromkeys(("events", "predictions", "labels", "stale", "other_variant"), 0)
+        self._counts = dict.fromkeys(
+            ("events", "rejected", "predictions", "labels", "stale", "other_variant"), 0
+        )
 
     @property
     def _subject(self) -> Subject:
@@ -53,15 +80,45 @@ class DriftWatch:
         """Take an event that lies at `at` on `events.clean`; returns the alerts to write."""
         self._counts["events"] += 1
         self._now = max(self._now, clean.time.timestamp())
+        self._silence.seen(clean.source, now.timestamp())
+        found = self._judged(self._quality.accepted(clean, at), now) if self._drift.quality.enabled else []
         if not self._drift.input.enabled:
-            return []
+            return found
         shift = self._input.update(clean, at, now.timestamp())
-        found = []
         if shift is not None and Signal.INPUT not in self._policy.standing:
-            found = self._raise(
+            found += self._raise(
                 shift_alert(self._subject, Signal.INPUT, shift, response=self._drift.on_input, now=now)
             )
         return found + self._calmed(Signal.INPUT, self._input.shift, now)
+
+    def rejected(self, dead: Dead, now: datetime) -> list[DriftAlert]:
+        """Take an event of this stream that was rejected; returns the alerts to write."""
+        self._counts["rejected"] += 1
+        if dead.source:
+            self._silence.seen(dead.source, now.timestamp())
+        return self._judged(self._quality.rejected(dead), now) if self._drift.quality.enabled else []
+
+    def tick(self, now: datetime) -> list[DriftAlert]:
+        """Look for sources that stopped sending; returns the alerts to write. Call it about once a second."""
+        silent = self._silence.silent(now.timestamp())
+        standing = self._policy.standing.get(Signal.SILENCE)
+        after_s = self._drift.quality.silence
+        if silent and standing is None:
+            return self._raise(silence_alert(self._subject, silent, after_s, now))
+        if not silent and standing is not None:
+            return self._end(Signal.SILENCE, "nobody is silent", 0.0, after_s, now)
+        return []
+
+    def _judged(self, worse: list[Worse], now: datetime) -> list[DriftAlert]:
+        """Raise the ratio that rose most, or end a standing one once all are quiet."""
+        standing = self._policy.standing.get(Signal.QUALITY)
+        if worse and standing is None:
+            most = max(worse, key=lambda one: one.after - one.before)
+            return self._raise(quality_alert(self._subject, most, response=self._drift.on_quality, now=now))
+        if standing is not None and self._quality.quiet >= self._drift.hysteresis:
+            why = "every ratio is back under its threshold"
+            return self._end(Signal.QUALITY, why, standing.statistic, standing.threshold, now)
+        return []
 
     def predicted(self, prediction: Prediction, now: datetime) -> list[DriftAlert]:
         """Take an answer; returns the alerts to write."""
@@ -87,8 +144,29 @@ class DriftWatch:
                     )
                 )
             found += self._calmed(Signal.PREDICTION, self._prediction.shift, now)
+        if prediction.version == self.version:
+            found += self._estimated(prediction, now)
         judged = self._join.predicted(prediction)
         return found + (self._judge(judged, now) if judged else [])
+
+    def _estimated(self, prediction: Prediction, now: datetime) -> list[DriftAlert]:
+        """Estimate the accuracy from an answer's score on; returns the alerts to write."""
+        if not self._drift.estimate.enabled:
+            return []
+        drop = self._estimate.update(prediction)
+        standing = self._policy.standing.get(Signal.ESTIMATE)
+        if drop is not None and standing is None:
+            return self._raise(estimate_alert(self._subject, drop, response=self._drift.on_estimate, now=now))
+        if standing is None or self._estimate.estimate is None:
+            return []
+        if standing.version != self.version:
+            why = f"v{self.version} took over; its own scores are calibrated now"
+        elif self._estimate.quiet >= self._drift.hysteresis:
+            why = "the estimate is back where it was"
+        else:
+            return []
+        level = (self._estimate.estimate, self._estimate.threshold())
+        return self._end(Signal.ESTIMATE, why, *level, now)
 
     def labelled(self, label: Label, now: datetime) -> list[DriftAlert]:
         """Take a label, early, late or unknown; returns the alerts to write."""
@@ -110,6 +188,7 @@ class DriftWatch:
         self.version = version
         self._adopted_at = at
         self._error.start()
+        self._estimate.start()
         self._prediction.start()
         if not first:
             self._input.start()
@@ -120,6 +199,7 @@ class DriftWatch:
             return []
         if not self._judges:
             return []
+        self._estimate.judged(judged.answer.score, not judged.error)
         rise = self._error.update(judged)
         detector: str = self._drift.error.detector
         standing = self._policy.standing.get(Signal.ERROR)
@@ -188,9 +268,13 @@ class DriftWatch:
                 self._level(Signal.ERROR, "error rate", statistic, threshold, ready, self._error.labels)
             )
         if self._drift.input.enabled:
-            levels.append(self._shift_level(Signal.INPUT, self._input.shift))
+            levels.append(self._level_of(Signal.INPUT, self._input.shift))
         if self._drift.prediction.enabled and self.model:
-            levels.append(self._shift_level(Signal.PREDICTION, self._prediction.shift))
+            levels.append(self._level_of(Signal.PREDICTION, self._prediction.shift))
+        if self._drift.estimate.enabled and self.model:
+            levels.append(self._level_of(Signal.ESTIMATE, self._estimate))
+        if self._drift.quality.enabled:
+            levels.append(self._level_of(Signal.QUALITY, self._quality))
         answers, labels = self._join.waiting
         return StreamLevels(
             stream=self.name,
@@ -213,8 +297,8 @@ class DriftWatch:
             },
         )
 
-    def _shift_level(self, signal: Signal, shift: ShiftWatch) -> DriftLevel:
-        return self._level(signal, *shift.nearest(), shift.readiness, shift.observations)
+    def _level_of(self, signal: Signal, watch: Watched) -> DriftLevel:
+        return self._level(signal, *watch.nearest(), watch.readiness, watch.observations)
 
     def _level(
         self, signal: Signal, name: str, statistic: float, threshold: float, ready: float, observations: int
@@ -239,6 +323,9 @@ class DriftWatch:
             "input": self._input.snapshot(),
             "prediction": self._prediction.snapshot(),
             "error": self._error.snapshot(),
+            "estimate": self._estimate.snapshot(),
+            "quality": self._quality.snapshot(),
+            "silence": self._silence.snapshot(),
             "join": self._join.snapshot(),
             "policy": self._policy.snapshot(),
             "counts": self._counts,
@@ -251,6 +338,9 @@ class DriftWatch:
         self._input.restore(state["input"])
         self._prediction.restore(state["prediction"])
         self._error.restore(state["error"])
+        self._estimate.restore(state["estimate"])
+        self._quality.restore(state["quality"])
+        self._silence.restore(state["silence"])
         self._join.restore(state["join"])
         self._policy.restore(state["policy"])
         self._counts = dict(state["counts"])

@@ -8,12 +8,17 @@ from typing import Any, Final
 
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from streams.drift.error import Rise
+from streams.drift.estimate import Drop
+from streams.drift.quality import Worse
 from streams.drift.shift import Moved, Shift
 
 RUNBOOKS: Final = {
     Signal.ERROR: "infra/runbooks/drift-error.md",
     Signal.INPUT: "infra/runbooks/drift-input.md",
     Signal.PREDICTION: "infra/runbooks/drift-prediction.md",
+    Signal.ESTIMATE: "infra/runbooks/drift-estimate.md",
+    Signal.QUALITY: "infra/runbooks/drift-quality.md",
+    Signal.SILENCE: "infra/runbooks/drift-silence.md",
 }
 _NEXT: Final = {
     Response.ALERT: "Nothing is changed by itself.",
@@ -21,6 +26,16 @@ _NEXT: Final = {
     Response.RETRAIN: "Headrace is retraining the model by itself.",
 }
 _MUCH: Final = 0.1
+_MOST: Final = 0.5
+_RATIOS: Final = {
+    "rejected": "of the events are rejected",
+    "missing": "of the events lack a reading",
+    "outlier": "of the events have an outlier",
+    "repaired": "of the events had to be repaired",
+    "late": "of the events come late",
+    "new_field": "of the events have a field that none had",
+    "absent_field": "of the events lack a field that all had",
+}
 
 
 class Subject:
@@ -126,6 +141,105 @@ def shift_alert(
             "first": dict(zip(("topic", "partition", "offset"), shift.first[:3], strict=True)),
         },
         runbook=RUNBOOKS[signal],
+        raised_at=now,
+    )
+
+
+def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: datetime) -> DriftAlert:
+    """Word a drop of the accuracy that scores let expect."""
+    summary = (
+        f"Stream {subject.stream!r}{subject.called}: its scores let expect {drop.after:.1%} of the answers "
+        f"to be right, {drop.before:.1%} before, since about {_at(drop.since):%Y-%m-%d %H:%M:%S} UTC "
+        f"({drop.answers} answers; labels are still to say it). {_NEXT[response]}"
+    )
+    return DriftAlert(
+        id=subject.alert_id(Signal.ESTIMATE, *drop.first[:3]),
+        stream=subject.stream,
+        model=subject.model,
+        version=subject.version,
+        signal=Signal.ESTIMATE,
+        detector="cbpe",
+        statistic=drop.after,
+        threshold=drop.threshold,
+        since=_at(drop.since),
+        window_from=_at(drop.since),
+        window_to=_at(drop.to),
+        observations=drop.answers,
+        severity=Severity.WARNING,
+        response=response,
+        summary=summary,
+        evidence={
+            "accuracy": {"before": drop.before, "after": drop.after, "calibrated_with": drop.labels},
+            "examples": [{"source": event[3], "id": event[4]} for event in drop.examples],
+            "first": dict(zip(("topic", "partition", "offset"), drop.first[:3], strict=True)),
+        },
+        runbook=RUNBOOKS[Signal.ESTIMATE],
+        raised_at=now,
+    )
+
+
+def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: datetime) -> DriftAlert:
+    """Word a ratio that rose."""
+    listed = ", ".join(f"{name} ({count})" for name, count in list(worse.details.items())[:3])
+    named = f": {listed}" if listed else ""
+    summary = (
+        f"Stream {subject.stream!r}: {worse.after:.1%} {_RATIOS[worse.ratio]}, {worse.before:.1%} "
+        f"before, since about {_at(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {_NEXT[response]}"
+    )
+    return DriftAlert(
+        id=subject.alert_id(Signal.QUALITY, *worse.first[:3], worse.ratio),
+        stream=subject.stream,
+        model=subject.model,
+        version=subject.version,
+        signal=Signal.QUALITY,
+        detector=worse.ratio,
+        statistic=worse.after,
+        threshold=worse.threshold,
+        since=_at(worse.since),
+        window_from=_at(worse.since),
+        window_to=_at(worse.to),
+        observations=worse.events,
+        severity=Severity.CRITICAL if worse.after >= _MOST else Severity.WARNING,
+        response=response,
+        summary=summary,
+        evidence={
+            "ratio": {"name": worse.ratio, "before": worse.before, "after": worse.after},
+            "details": worse.details,
+            "examples": [{"source": event[3], "id": event[4]} for event in worse.examples],
+            "first": dict(zip(("topic", "partition", "offset"), worse.first[:3], strict=True)),
+        },
+        runbook=RUNBOOKS[Signal.QUALITY],
+        raised_at=now,
+    )
+
+
+def silence_alert(
+    subject: Subject, silent: Sequence[tuple[str, float]], after_s: float, now: datetime
+) -> DriftAlert:
+    """Word that sources stopped sending; the first one, and when it last sent, make the alert's id."""
+    source, last = silent[0]
+    others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+    return DriftAlert(
+        id=subject.alert_id(Signal.SILENCE, source, 0, int(last * 1000)),
+        stream=subject.stream,
+        model=subject.model,
+        version=subject.version,
+        signal=Signal.SILENCE,
+        detector="silence",
+        statistic=now.timestamp() - last,
+        threshold=after_s,
+        since=_at(last),
+        window_from=_at(last),
+        window_to=now,
+        observations=len(silent),
+        severity=Severity.WARNING,
+        response=Response.ALERT,
+        summary=(
+            f"Stream {subject.stream!r}: source {source!r}{others} sent nothing since "
+            f"{_at(last):%Y-%m-%d %H:%M:%S} UTC. {_NEXT[Response.ALERT]}"
+        ),
+        evidence={"sources": [{"source": name, "last": _at(at).isoformat()} for name, at in silent]},
+        runbook=RUNBOOKS[Signal.SILENCE],
         raised_at=now,
     )
 

@@ -28,6 +28,7 @@ class SensorPath:
 
     def __init__(self, cleaners: Sequence[Cleaner], unnamed: Cleaner | None, home: Home | None) -> None:
         self._cleaners = cleaners
+        self._on_time: list[tuple[int, int]] = []
         self._native = FastPath(
             unnamed=cleaners.index(unnamed) if unnamed in cleaners else None,
             home_of=None if home is None else home.of_source,
@@ -61,6 +62,10 @@ class SensorPath:
     def parse(self, records: Sequence[Incoming], met: int) -> tuple[RecordBlock, Parsed]:
         """Read the plain events of a batch that was met in partition `met`."""
         block = RecordBlock.of(records)
+        self._on_time = [
+            (_micros(earliest), _micros(latest))
+            for earliest, latest in (cleaner.normalise.on_time for cleaner in self._cleaners)
+        ]
         return block, self._native.parse(block, met)
 
     def keys(self, parsed: Parsed, cleaner: Cleaner) -> list[bytes]:
@@ -70,11 +75,7 @@ class SensorPath:
     def clean(self, parsed: Parsed, at: int, outbox: Outbox) -> int:
         """Clean from event `at` on; return the index of the next that is for Python, or their number."""
         long_ago = [cleaner.long_ago for cleaner in self._cleaners]
-        bounds = [
-            (_micros(earliest), _micros(latest))
-            for earliest, latest in (cleaner.normalise.on_time for cleaner in self._cleaners)
-        ]
-        return self._native.clean(parsed, at, outbox, long_ago, bounds)
+        return self._native.clean(parsed, at, outbox, long_ago, self._on_time)
 
     def count(self) -> None:
         """Add what was counted to the streams' tallies."""

@@ -152,15 +152,18 @@ class CleanPipeline:
         self._look_up(decoded, lambda cleaner: fast.keys(parsed, cleaner))
         running = {id(entry[0]): entry for entry in decoded}
         at, end, packed = 0, len(block), batch.outgoing.packed
-        while (at := fast.clean(parsed, at, packed)) < end:
-            if at in others:
-                entry = running.get(id(others[at]))  # none if it was rejected or forwarded
-                entries = [] if entry is None else [entry]
-            else:
-                entries = self._decoded([block[at]], now, batch)
-            for entry in entries:
-                self._clean(entry, now, batch)
-            at += 1
+        while at < end:
+            if (other := others.get(at)) is not None:
+                entry = running.get(id(other))  # none if it was rejected or forwarded
+                if entry is not None:
+                    self._clean(entry, now, batch)
+                at += 1
+                continue
+            at = fast.clean(parsed, at, packed)
+            if at < end and at not in others:  # a remarkable one
+                for entry in self._decoded([block[at]], now, batch):
+                    self._clean(entry, now, batch)
+                at += 1
         fast.count()
 
     def _decoded(self, records: Sequence[Incoming], now: datetime, batch: Batch) -> list[Decoded]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "streams", "trainers", "serving", "infra")
-SKIPPED = {".git", ".venv", ".headrace", "__pycache__", "dist", ".hypothesis", "libs"}
+SKIPPED = {".git", ".venv", ".headrace", "__pycache__", "dist", ".hypothesis", "libs", "target"}
 
 
 def files(*folders: str) -> Iterator[Path]:

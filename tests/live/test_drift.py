@@ -86,7 +86,7 @@ def configured(stack: Endpoints, prefix: str, home: Path, url: str = "") -> Sett
         {
             "streams": {"requests": {"kind": "api", "model": {"task": "classification"}}},
             "topic_prefix": f"{prefix}.",
-            "webhook": {"url": url},
+            "alerts": {"webhook": {"url": url}},
         }
     )
     return Settings(home, config, stack)

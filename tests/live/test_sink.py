@@ -213,17 +213,48 @@ async def test_a_late_insert_of_a_fenced_writer_is_absorbed(warehouse, unique):
 
 async def test_a_token_used_up_by_a_crash_does_not_block(warehouse, unique):
     """If ClickHouse remembers a token whose rows it lost, the rows come under the next one."""
+    lost = encode_rows(records(unique, 0, 4))
+    await warehouse.insert_json("events", lost, token=f"{unique}:0:-1")
+    await warehouse.command(
+        f"ALTER TABLE {warehouse.database}.events DELETE WHERE true SETTINGS mutations_sync = 2"
+    )
+    await warehouse.insert_json("events", lost, token=f"{unique}:0:-1")
+    assert await counted(warehouse, "events") == 0, "the token must be used up"
+    feed = Feed(warehouse, "events", unique, 0)
+    assert await feed.locate() == 0
+    assert await feed.write(records(unique, 0, 9))
+    assert await offsets(warehouse) == list(range(10))
+
+
+@pytest.mark.parametrize("table", TABLES.values())
+async def test_where_a_table_ends_is_answered_from_memory(warehouse, table):
+    """The question of each round reads no part: the bounds of the partition key answer it."""
+    columns = "_topic, _partition, _offset, _arrived"
+    for offset in range(3):
+        await warehouse.command(
+            f"INSERT INTO {warehouse.database}.{table} ({columns}) VALUES ('t', 1, {offset}, '2026-03-14')"
+        )
+    plan = await warehouse.query(
+        f"EXPLAIN SELECT _partition, max(_offset) FROM {warehouse.database}.{table} WHERE _topic = 't' "
+        "GROUP BY _topic, _partition"
+    )
+    text = "\n".join(row["explain"] for row in plan)
+    assert "_minmax_count_projection" in text
+    assert "ReadFromMergeTree" not in text
+    assert await highest(warehouse, table, "t") == {1: 2}
+
+
+async def test_a_small_insert_is_one_file(warehouse, unique):
+    """A part of a few rows is packed: creating two dozen files would cost more than the rows."""
     feed = Feed(warehouse, "events", unique, 0)
     await feed.locate()
-    other = records("elsewhere", 0, 0)
-    await Feed(warehouse, "events", "elsewhere", 0).locate()
-    row = (
-        b'{"_topic":"elsewhere","_partition":0,"_arrived":"2026-03-14","_offset":0,'
-        + (other[0].value or b"")[1:]
-    )
-    await warehouse.insert_json("events", row, token=f"{unique}:0:-1")
     assert await feed.write(records(unique, 0, 9))
-    assert await counted(warehouse, "events") == 11
+    (part,) = await warehouse.query(
+        "SELECT part_storage_type AS storage, rows FROM system.parts WHERE active AND table = 'events' "
+        "AND database = {database:String}",
+        {"database": warehouse.database},
+    )
+    assert part == {"storage": "Packed", "rows": 10}
 
 
 async def test_a_row_that_clickhouse_refuses_is_buried_alone(settings, warehouse):

@@ -22,6 +22,7 @@ class IngestPlan:
     seconds: float = 60.0
     warm_up_s: float = 10.0
     kind: Kind = Kind.SENSOR
+    dedupe_window: str = "7d"
     json_path: str = ""
     plot_path: Path | None = None
 
@@ -36,8 +37,8 @@ class IngestPlan:
         return self.unmeasured + round(self.rate * self.seconds)
 
     def config(self) -> str:
-        """Return the run's `headrace.toml`: the defaults of every stream of that kind."""
-        return (
-            f'[streams.{STREAM}]\nkind = "{self.kind.value}"\n\n'
-            f'[streams.{WARM_UP_STREAM}]\nkind = "{self.kind.value}"\n'
+        """Return the run's `headrace.toml`: all but the dedupe window is as it is by default."""
+        return "\n".join(
+            f'[streams.{name}]\nkind = "{self.kind.value}"\ndedupe = {{ window = "{self.dedupe_window}" }}\n'
+            for name in (STREAM, WARM_UP_STREAM)
         )

@@ -22,11 +22,12 @@ CREATE TABLE IF NOT EXISTS {database}.predictions
     _arrived Date,
     _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3),
     INDEX time_range event_time TYPE minmax GRANULARITY 1,
-    INDEX id_filter id TYPE bloom_filter(0.01) GRANULARITY 4,
-    PROJECTION positions (SELECT _topic, _partition, max(_offset) GROUP BY _topic, _partition)
+    INDEX id_filter id TYPE bloom_filter(0.01) GRANULARITY 4
 )
 ENGINE = MergeTree
-PARTITION BY toYYYYMM(_arrived)
+PARTITION BY (toYYYYMM(_arrived), _topic, _partition, _offset >= 0)
 ORDER BY (stream, source, event_time)
 TTL toDateTime(_inserted_at) + INTERVAL 180 DAY
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216,
+    min_parts_to_merge_at_once = 20, merge_selector_base = 20,
+    merge_selector_enable_heuristic_to_remove_small_parts_at_right = 0;

@@ -19,11 +19,12 @@ CREATE TABLE IF NOT EXISTS {database}.dead
     _partition Int32,
     _offset Int64 CODEC(Delta, ZSTD(1)),
     _arrived Date,
-    _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3),
-    PROJECTION positions (SELECT _topic, _partition, max(_offset) GROUP BY _topic, _partition)
+    _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = MergeTree
-PARTITION BY toYYYYMM(_arrived)
+PARTITION BY (toYYYYMM(_arrived), _topic, _partition, _offset >= 0)
 ORDER BY (reason, rejected_at)
 TTL toDateTime(_inserted_at) + INTERVAL 90 DAY
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216,
+    min_parts_to_merge_at_once = 20, merge_selector_base = 20,
+    merge_selector_enable_heuristic_to_remove_small_parts_at_right = 0;

@@ -27,8 +27,9 @@ CREATE TABLE IF NOT EXISTS {database}.alerts
     _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = MergeTree
+PARTITION BY (_topic, _partition, _offset >= 0)
 ORDER BY (stream, raised_at)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216;
 
 CREATE TABLE IF NOT EXISTS {database}.releases
 (
@@ -58,8 +59,9 @@ CREATE TABLE IF NOT EXISTS {database}.releases
     _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = MergeTree
+PARTITION BY (_topic, _partition, _offset >= 0)
 ORDER BY (model, version, created_at)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216;
 
 CREATE TABLE IF NOT EXISTS {database}.swaps
 (
@@ -80,8 +82,9 @@ CREATE TABLE IF NOT EXISTS {database}.swaps
     _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = MergeTree
+PARTITION BY (_topic, _partition, _offset >= 0)
 ORDER BY (model, swapped_at)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216;
 
 CREATE TABLE IF NOT EXISTS {database}.loop
 (
@@ -100,5 +103,6 @@ CREATE TABLE IF NOT EXISTS {database}.loop
     _inserted_at DateTime64(3, 'UTC') DEFAULT now64(3)
 )
 ENGINE = MergeTree
+PARTITION BY (_topic, _partition, _offset >= 0)
 ORDER BY (stream, at)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_full_part_storage = 16777216;

@@ -87,11 +87,6 @@ impl Parsed {
         (0..self.events.len()).filter(|at| self.events[*at].is_none()).collect()
     }
 
-    /// Tells whether an event was read here; then it is at home, and its fingerprint among `keys`.
-    fn is_plain(&self, at: usize) -> bool {
-        self.events.get(at).is_some_and(Option::is_some)
-    }
-
     /// The fingerprints of the plain events of one plan.
     fn keys<'py>(&self, py: Python<'py>, plan: u32) -> PyResult<Bound<'py, PyList>> {
         let own = self.events.iter().flatten().filter(|event| event.plan == plan);
@@ -426,8 +421,10 @@ impl<'py> Memory<'py> {
     }
 
     fn holds(&self, key: &Bound<'py, PyBytes>) -> PyResult<bool> {
-        Ok(self.hot.contains(key)?
-            || self.long_ago.as_ref().is_some_and(|set| set.contains(key).unwrap_or(false)))
+        match &self.long_ago {
+            Some(long_ago) => Ok(self.hot.contains(key)? || long_ago.contains(key)?),
+            None => self.hot.contains(key),
+        }
     }
 
     fn add(&self, key: &Bound<'py, PyBytes>) -> PyResult<()> {

@@ -5,22 +5,37 @@ consumer hand out all that was fetched of a partition as one block, whose record
 needed. Corrupt, aborted and compressed batches are treated as aiokafka treats them.
 """
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import Any, Final
 
+import lz4.frame
+import zstandard
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.codec import snappy_decode
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from headrace_native import RecordBlock
 
-_CODECS: Final[dict[int, Callable[[bytes], bytes]]] = {
-    1: gzip_decode,
-    2: snappy_decode,
-    3: lz4_decode,
-    4: zstd_decode,
-}
+_MAX_BYTES: Final = 256 * 1024 * 1024
+"""What a batch may be once it is decompressed: brokers bound only what it is before."""
+
+
+def _gzip(packed: bytes) -> bytes:
+    return zlib.decompressobj(wbits=31).decompress(packed, _MAX_BYTES + 1)
+
+
+def _lz4(packed: bytes) -> bytes:
+    return bytes(lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=_MAX_BYTES + 1))
+
+
+def _zstd(packed: bytes) -> bytes:
+    with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
+        return reader.read(_MAX_BYTES + 1)
+
+
+_CODECS: Final[dict[int, Callable[[bytes], bytes]]] = {1: _gzip, 2: snappy_decode, 3: _lz4, 4: _zstd}
 
 
 class _Fetched:
@@ -100,6 +115,9 @@ def _decompressed(codec: int, packed: bytes) -> bytes:
     if decode is None:
         raise ValueError(f"compression {codec} is not known")
     try:
-        return bytes(decode(packed))
+        plain = bytes(decode(packed))
     except Exception as error:  # each library raises its own
         raise ValueError(f"a compressed batch cannot be read: {error}") from error
+    if len(plain) > _MAX_BYTES:
+        raise ValueError(f"a batch is larger than {_MAX_BYTES} bytes when it is decompressed")
+    return plain

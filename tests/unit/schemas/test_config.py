@@ -88,7 +88,7 @@ def test_secrets_are_hidden_in_text() -> None:
         {
             "streams": {},
             "services": {"clickhouse": "http://u:hunter2@h"},
-            "webhook": {"url": "https://x/hunter2"},
+            "alerts": {"webhook": {"url": "https://x/hunter2"}},
         }
     )
     assert "hunter2" not in repr(config)

@@ -12,6 +12,7 @@ from headrace_native import RecordBlock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.runtime.kafka import blocks
 from infra.runtime.kafka.blocks import _decompressed, since
 from streams.engines.memory import MemoryRecord
 
@@ -153,3 +154,13 @@ def test_an_unknown_compression_is_an_error():
     batch[22] |= 0x06
     with pytest.raises(ValueError, match="compression 6"):
         parse(sealed(batch))
+
+
+@pytest.mark.parametrize("codec", [1, 3, 4])
+def test_a_batch_that_explodes_is_an_error(codec, monkeypatch):
+    """What is small on the wire may not take all the memory there is."""
+    monkeypatch.setattr(blocks, "_MAX_BYTES", 100_000)
+    batch = built(0, [(b"k", b"\0" * 200_000, [])], codec)
+    assert len(batch) < 5_000
+    with pytest.raises(ValueError, match="larger than 100000 bytes"):
+        parse(batch)

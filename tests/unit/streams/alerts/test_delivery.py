@@ -4,18 +4,28 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import msgspec
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
 from infra.runtime.clock import ManualClock
+from infra.runtime.control import Controls
+from infra.runtime.settings import Endpoints, Settings, load_config
+from schemas.codec import encode
+from schemas.config import Stream
+from schemas.control import Action, Control, Scope
 from schemas.drift import DriftAlert, Response, Severity, Signal
+from schemas.topics import CONTROL
 from streams.alerts.delivery import Delivery
 from streams.alerts.message import message
+from streams.alerts.persistence import Outcome
+from streams.alerts.reach import Orders, Reach
 from streams.alerts.record import DeliveryRecord
-from streams.alerts.webhook import Outcome, Webhook
+from streams.alerts.webhook import Webhook
+from streams.operators.carried import Original
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -67,14 +77,35 @@ class Receiver:
         return web.Response(status=self._statuses.pop(0) if self._statuses else 200)
 
 
+class NoOrders:
+    """Nobody asked for anything."""
+
+    def silenced(self, stream: str, signal: str, now: datetime) -> None:
+        """Nothing is silent."""
+
+    def acknowledged(self, alert: str) -> None:
+        """Nobody knows of anything."""
+
+
+def delivery(
+    webhook: Webhook, folder: Path, now: datetime = NOW, orders: Orders | None = None, **drift: Any
+) -> Delivery:
+    """Return the delivery to a webhook of alerts of a stream that is configured so."""
+    streams = {"requests": Stream.model_validate({"kind": "api", "drift": drift})}
+    reach = Reach(streams, orders or NoOrders())
+    return Delivery(webhook, DeliveryRecord(folder / "delivered"), reach, ManualClock(now))
+
+
 async def test_an_alert_is_posted_once_over_restarts(tmp_path: Path) -> None:
     """The record on disk keeps a second delivery of the same alert from telling anyone again."""
     async with Receiver() as receiver:
         for _ in range(2):
             webhook = Webhook(receiver.url, 2.0)
-            delivery = Delivery(DeliveryRecord(tmp_path / "delivered"), webhook, ManualClock(NOW))
-            await delivery.deliver(alert())
-            await delivery.deliver(alert())
+            telling = delivery(webhook, tmp_path)
+            telling.take(alert())
+            telling.take(alert())
+            await telling.work()
+            await telling.work()
             await webhook.close()
         assert receiver.keys == ["a1"]
 
@@ -85,7 +116,7 @@ async def test_a_busy_webhook_is_asked_again(
     """503 and 429 are tried again with the same key; the address is in no log line."""
     async with Receiver(503, 429) as receiver:
         webhook = Webhook(receiver.url, 2.0)
-        assert await webhook.post("a1", {}, give_up_after_s=30.0) is Outcome.TAKEN
+        assert await webhook.tell(alert(), give_up_after_s=30.0) is Outcome.TAKEN
         await webhook.close()
         assert receiver.keys == ["a1", "a1", "a1"]
     printed = capsys.readouterr()
@@ -97,7 +128,7 @@ async def test_a_refusal_is_final() -> None:
     """404 is not tried again."""
     async with Receiver(404) as receiver:
         webhook = Webhook(receiver.url, 2.0)
-        assert await webhook.post("a1", {}, give_up_after_s=30.0) is Outcome.REFUSED
+        assert await webhook.tell(alert(), give_up_after_s=30.0) is Outcome.REFUSED
         await webhook.close()
         assert receiver.keys == ["a1"]
 
@@ -105,7 +136,7 @@ async def test_a_refusal_is_final() -> None:
 async def test_nobody_there_is_given_up_at_the_deadline(capsys: pytest.CaptureFixture[str]) -> None:
     """A webhook that nobody serves ends in EXPIRED, and its address is in no log line."""
     webhook = Webhook(SecretStr("http://127.0.0.1:1/secret-part"), 1.0)
-    outcome = await asyncio.wait_for(webhook.post("a1", {}, give_up_after_s=0.0), timeout=5.0)
+    outcome = await asyncio.wait_for(webhook.tell(alert(), give_up_after_s=0.0), timeout=5.0)
     await webhook.close()
     assert outcome is Outcome.EXPIRED
     printed = capsys.readouterr()
@@ -113,13 +144,43 @@ async def test_nobody_there_is_given_up_at_the_deadline(capsys: pytest.CaptureFi
 
 
 async def test_old_alerts_are_not_posted(tmp_path: Path) -> None:
-    """An alert of yesterday is history: logged, and posted to nobody."""
+    """An alert of yesterday is history, and posted to nobody."""
     async with Receiver() as receiver:
         webhook = Webhook(receiver.url, 2.0)
-        clock = ManualClock(NOW + timedelta(hours=25))
-        await Delivery(DeliveryRecord(tmp_path / "delivered"), webhook, clock).deliver(alert())
+        telling = delivery(webhook, tmp_path, NOW + timedelta(hours=25))
+        telling.take(alert())
+        await telling.work()
         await webhook.close()
         assert receiver.keys == []
+
+
+async def test_what_waits_is_told_when_the_silence_ends(tmp_path: Path) -> None:
+    """A silenced alert waits, and is told once it may be; of one that is over meanwhile nothing is told."""
+    orders = Controls(Settings(tmp_path, load_config({}), Endpoints("", "", "")))
+
+    def order(action: Action, offset: int) -> None:
+        until = NOW + timedelta(hours=1)
+        given = Control(scope=Scope.ALERT, name="requests", action=action, by="a@b", at=NOW, until=until)
+        orders.take(Original(CONTROL.name, 0, offset, 0, given.key().encode(), encode(given)))
+
+    async with Receiver() as receiver:
+        webhook = Webhook(receiver.url, 2.0)
+        telling = delivery(webhook, tmp_path, orders=orders)
+        order(Action.SILENCED, 0)
+        telling.take(alert("a1"))
+        telling.take(alert("a2"))
+        await telling.work()
+        over = msgspec.structs.replace(alert("a1-recovered"), recovered=True, evidence={"alert": "a1"})
+        telling.take(over)
+        await telling.work()
+        assert receiver.keys == []
+        order(Action.UNSILENCED, 1)
+        await telling.work()
+        assert receiver.keys == ["a2"]
+        telling.take(msgspec.structs.replace(over, id="a2-recovered", evidence={"alert": "a2"}))
+        await telling.work()
+        await webhook.close()
+        assert receiver.keys == ["a2", "a2-recovered"]
 
 
 def test_hostile_text_is_escaped_for_slack() -> None:

@@ -187,7 +187,7 @@ def test_levels_say_how_near() -> None:
     traffic = Traffic(DriftWatch("requests", config()))
     traffic.feed(500)
     early = {level.signal: level for level in traffic.watch.levels(START).levels}
-    assert set(early) == {Signal.ERROR, Signal.INPUT, Signal.PREDICTION}
+    assert set(early) == {Signal.ERROR, Signal.INPUT, Signal.PREDICTION, Signal.ESTIMATE, Signal.QUALITY}
     assert early[Signal.INPUT].readiness < 1.0
     traffic.feed(4000)
     traffic.feed(600, wrong=0.5)
