@@ -90,6 +90,8 @@ class Live:
             batch = events[start : start + _BATCH]
             now_s = max(now_s, *(event.at_s for event in batch))
             self._take(list(self._cleaned(batch, start, now_s)))
+            silent = self._watch.tick(datetime.fromtimestamp(now_s, UTC))
+            self._raised(silent, max(0, len(history.rows) - 1))
             progress(start + len(batch))
         self.outcome.seconds["total"] = perf_counter() - began
         self.outcome.compare()
@@ -106,12 +108,14 @@ class Live:
             for number, event in enumerate(batch)
         ]
         history = self.outcome.history
-        for out in self._pipeline.process(records, datetime.fromtimestamp(now_s, UTC)).outgoing:
+        now = datetime.fromtimestamp(now_s, UTC)
+        for out in self._pipeline.process(records, now).outgoing:
             if out.topic == topics.DEAD.name:
                 dead = codec.decode(out.value, Dead)
                 origin = batch[dead.raw.offset - start]
                 says = f"{dead.reason.value}: {dead.message}"
                 history.refuse(Problem(origin.file, origin.line, dead.field, says))
+                self._raised(self._watch.rejected(dead, now), len(history.rows))
             elif out.topic == topics.CLEAN.name:
                 clean = codec.decode(out.value, Clean)
                 label = batch[clean.raw.offset - start].label
