@@ -108,7 +108,6 @@ class _Judging:
             return
         wanted, fair = self._chooser.wants(confidence)
         if row.label and wanted:
-            self.outcome.labels_used += 1
             self._queue.put(Judged(row, seen, answer, fair))
         if not self._plan.delay.seconds:
             self._labelled(row.number + 1, row.at_s)
@@ -130,6 +129,7 @@ class _Judging:
         """Hear of a label: first whether the answer was wrong, then the truth."""
         if not judged.row.label:
             return
+        self.outcome.labels_used += judged.row.number >= self._plan.train_rows
         began = perf_counter()
         if judged.fair and judged.answer:
             wrong = judged.answer != judged.row.label

@@ -158,7 +158,6 @@ class Live:
         judges = row.number >= self._plan.train_rows
         wanted, fair = self._chooser.wants(answer.score if answer else 0.0) if judges else (True, False)
         if wanted and row.label:
-            self.outcome.labels_used += judges
             self._events[row.number] = event
             label = answer.label if answer else ""
             self._queue.put(Judged(row, _NOTHING, label, fair))
@@ -177,6 +176,7 @@ class Live:
         for late in self._queue.due(number, at_s):
             event = self._events.pop(late.row.number)
             self._last = late.row.label
+            self.outcome.labels_used += late.row.number >= self._plan.train_rows
             self._store.add(event.clean, event.at, late.row.label)
             now = datetime.fromtimestamp(max(at_s, late.row.at_s), UTC)
             label = Label(

@@ -141,6 +141,7 @@ def test_event_time_is_the_clock_of_late_labels():
         replay(turning(4500, 3000), replace(plan, delay=delay)).figures()
         for delay in (Delay(rows=499), Delay(seconds=500.0))
     )
+    assert by_rows["labels_used"] == 4500 - 499
     assert by_rows["alerts"] == by_time["alerts"] and by_rows["accuracy"] == by_time["accuracy"]
 
 
