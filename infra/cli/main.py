@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from infra.cli import bench, dead, demo, drift, labels, models, publish, read, stack, streams, worker
+from infra.cli import (
+    backtest,
+    bench,
+    dead,
+    demo,
+    drift,
+    labels,
+    models,
+    publish,
+    read,
+    stack,
+    streams,
+    worker,
+)
 from schemas.errors import HeadraceError
 
 app = typer.Typer(
@@ -16,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for part in (stack, demo, publish, read, labels, drift, models, streams, dead, bench, worker):
+for part in (stack, demo, publish, read, labels, drift, models, streams, dead, backtest, bench, worker):
     part.register(app)
 
 
