@@ -32,6 +32,11 @@ class Response(StrEnum):
     RETRAIN = "retrain"
 
 
+def recovery_id(alert: str) -> str:
+    """Return the id of the notice that an alert is over."""
+    return f"{alert}-recovered"
+
+
 class DriftAlert(Contract, frozen=True, kw_only=True):
     """One drift, raised once. `since` is the event time from which the watched data are taken as drifted.
 

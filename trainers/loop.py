@@ -3,7 +3,8 @@
     watching -> alerted -> collecting -> training -> evaluating -> released | rejected -> watching
 
 A stream without a champion begins at collecting, by itself. Alerts that come while a training runs are of the
-same cause: they are answered by that training.
+same cause: they are answered by that training. While a drift stands whose candidate was rejected, another is
+trained once twice as much is known of it; after two rejections, from scratch.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from schemas import codec, topics
 from schemas.config import Model, Stream
-from schemas.drift import DriftAlert, Response
+from schemas.drift import DriftAlert, Response, recovery_id
 from schemas.errors import Fatal, Retryable
 from schemas.record import Outgoing
 from schemas.release import Release, State, Task, Transition
@@ -94,10 +95,26 @@ class Loop:
                 self._shared.runs.handle(alert.id)
             elif self.champion is None and await self._enough(None):
                 await self._patiently(self._shared.runs.begin(self._name, None, self._shared.clock.now()))
+            elif (rejected := self._unanswered()) is not None and await self._knows_more(rejected):
+                now, attempt = self._shared.clock.now(), rejected.attempt + 1
+                await self._patiently(self._shared.runs.begin(self._name, rejected.alert, now, attempt))
+
+    def _unanswered(self) -> Run | None:
+        """Return the newest run if it was rejected and its drift, of the model that serves, stands."""
+        newest = self._shared.runs.newest(self._name)
+        if newest is None or newest.alert is None or newest.state != "rejected" or self.champion is None:
+            return None
+        over = self._shared.runs.handled(recovery_id(newest.alert.id))
+        return None if over or newest.alert.version not in (0, self.champion.version) else newest
+
+    async def _knows_more(self, rejected: Run) -> bool:
+        """Tell whether twice as many labels since the drift are known as when a candidate was rejected."""
+        since = rejected.alert.since if rejected.alert else None
+        return await self._reader.count(since) >= 2 * max(rejected.rows, self._model.learn.min_labels)
 
     async def _next_alert(self) -> DriftAlert | None:
-        """Wait for an alert; without a champion only a moment: there may be rows for a first training."""
-        if self.champion is not None:
+        """Wait for an alert; only a moment while there may be rows for a first training, or for another."""
+        if self.champion is not None and self._unanswered() is None:
             return await self.alerts.get()
         try:
             return await asyncio.wait_for(self.alerts.get(), _POLL_S)
@@ -108,6 +125,9 @@ class Loop:
         """Tell whether an alert asks for a training, of the model that serves now, for the first time."""
         if self._shared.runs.handled(alert.id) or alert.recovered or alert.response is Response.ALERT:
             return False
+        return self._of_champion(alert)
+
+    def _of_champion(self, alert: DriftAlert) -> bool:
         if self.champion is None or (alert.version and alert.version != self.champion.version):
             serving = self.champion.version if self.champion else None
             _log.info("alert.ignored", alert=alert.id, of_version=alert.version, serving=serving)
@@ -160,7 +180,7 @@ class Loop:
         await self._step("collecting", run, f"{self._needed(since)} rows are needed")
         while not await self._enough(since):
             await asyncio.sleep(_POLL_S)
-            if run.alert and not self._worth_answering(run.alert):
+            if run.alert and not self._of_champion(run.alert):
                 raise Fatal("another model serves meanwhile; the drift was seen on an older one")
         if (
             self._shared.runs.within_a_day(self._name, self._shared.clock.now())
@@ -197,6 +217,7 @@ class Loop:
                 threads=shared.threads,
             )
             data = await self._reader.dataset(self._model.learn, since)
+            run.rows = await self._reader.count(since)
             write(folder / "dataset.json", data)
             write(folder / "job.json", job)
             kind = (

@@ -16,7 +16,10 @@ FINAL: Final = frozenset({"released", "rejected"})
 
 
 class Run(msgspec.Struct, kw_only=True):
-    """`state.json` of one run; `alert` is None for a stream's first training."""
+    """`state.json` of one run; `alert` is None for a stream's first training.
+
+    `attempt` counts the runs for one alert; `rows` are the labelled ones since the drift that it learnt from.
+    """
 
     name: str
     stream: str
@@ -24,6 +27,8 @@ class Run(msgspec.Struct, kw_only=True):
     started_at: datetime
     alert: DriftAlert | None = None
     message: str = ""
+    attempt: int = 1
+    rows: int = 0
 
 
 class Runs:
@@ -41,10 +46,11 @@ class Runs:
         """Return a run's folder."""
         return self._folder / run.name
 
-    def begin(self, stream: str, alert: DriftAlert | None, now: datetime) -> Run:
+    def begin(self, stream: str, alert: DriftAlert | None, now: datetime, attempt: int = 1) -> Run:
         """Return the run for an alert; the same one again after a restart."""
         mark = re.sub(r"[^A-Za-z0-9._-]", "_", alert.id) if alert else f"first-{int(now.timestamp())}"
-        run = Run(name=f"{stream}-{mark}", stream=stream, state="alerted", started_at=now, alert=alert)
+        name = f"{stream}-{mark}" if attempt == 1 else f"{stream}-{mark}-again-{attempt}"
+        run = Run(name=name, stream=stream, state="alerted", started_at=now, alert=alert, attempt=attempt)
         self.folder(run).mkdir(exist_ok=True)
         self.keep(run)
         return run
@@ -63,6 +69,10 @@ class Runs:
     def unfinished(self, stream: str) -> Run | None:
         """Return the run that a crash interrupted, if there is one."""
         return next((run for run in self.all(stream) if run.state not in FINAL), None)
+
+    def newest(self, stream: str) -> Run | None:
+        """Return a stream's newest run."""
+        return next(reversed(self.all(stream)), None)
 
     def within_a_day(self, stream: str, now: datetime) -> int:
         """Return how many runs a stream began in the last 24 hours."""

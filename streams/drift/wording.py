@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
 
-from schemas.drift import DriftAlert, Response, Severity, Signal
+from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
 from streams.drift.quality import Worse
@@ -257,7 +257,7 @@ def recovery(
 ) -> DriftAlert:
     """Word the notice that a drift has gone; it asks for nothing."""
     return DriftAlert(
-        id=f"{raised}-recovered",
+        id=recovery_id(raised),
         stream=subject.stream,
         model=subject.model,
         version=subject.version,

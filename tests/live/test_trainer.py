@@ -174,6 +174,32 @@ async def test_the_loop_from_the_first_rows_to_an_increment(settings: Settings, 
     assert folders.versions(settings.releases, "requests") == [1, 2]
 
 
+async def test_a_rejected_candidate_is_followed_by_another_while_the_drift_stands(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """With twice the labels since the drift another is trained, also after a restart; not once it is over."""
+    topic = settings.topic(topics.CLEAN)
+    await create_topics(settings)
+    await _store(warehouse, topic, samples.requests(1, normal=120, sqli=120))
+    since = samples.START + timedelta(seconds=1000)
+    async with _worker(settings):
+        await _until(settings, topics.RELEASES, Release, lambda release: release.version == 1)
+        await _store(warehouse, topic, samples.requests(2, after_s=1000, normal=65, sqli=65))  # nothing new
+        await _raise(settings, _alert("drift-1", since))
+        rejected = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 2)
+        assert (rejected.state, rejected.alert) == (State.REJECTED, "drift-1")
+        await _until(settings, topics.LOOP, Transition, _nth(2, "watching"))
+    await _store(warehouse, topic, samples.requests(5, after_s=1500, normal=60, sqli=40, xss=100))
+    async with _worker(settings):
+        third = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 3)
+        assert (third.state, third.parent, third.alert) == (State.RELEASED, 1, "drift-1")
+    runs = sorted(path.parent.name for path in (settings.home / "trainer" / "runs").glob("*/state.json"))
+    assert [name.removeprefix("requests-") for name in runs if "drift" in name] == [
+        "drift-1",
+        "drift-1-again-2",
+    ]
+
+
 async def test_an_interrupted_run_is_taken_up_again(settings: Settings, warehouse: Warehouse) -> None:
     """A worker stopped in the middle of its first training trains it after the next start, once."""
     await create_topics(settings)
