@@ -174,6 +174,9 @@ class SnapshotWriter:
 
     def close(self) -> None:
         """Let the folder go; what was not committed is cut off by the next writer."""
+        for target in self._open.values():
+            target.file.close()
+        self._open.clear()
         self._stack.close()
 
     def add(self, records: Iterable[tuple[int, bytes]]) -> None:
@@ -259,7 +262,7 @@ class SnapshotWriter:
         return self._open.get(part.name) or self._reopen(part)
 
     def _reopen(self, part: Part) -> _Open:
-        file = self._stack.enter_context((self._folder / part.name).open("a+b"))
+        file = (self._folder / part.name).open("a+b")  # closed with its part, or by `close`
         file.truncate(part.length)
         state = _digest()
         file.seek(0)

@@ -32,7 +32,7 @@ from infra.runtime.settings import Settings
 from schemas.topics import Topic
 
 _log = get_logger(__name__)
-FETCH_BYTES: Final = 2 * 1024 * 1024
+FETCH_BYTES: Final = 8 * 1024 * 1024
 MAX_RECORDS: Final = 10_000
 """What is fetched of a partition, and of all, at once: when there is a backlog, a transaction is shared by
 several thousand events."""
