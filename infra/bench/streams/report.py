@@ -77,7 +77,7 @@ def plot(figures: Mapping[str, Any], path: Path) -> None:
         for place, (name, engine) in enumerate(ranked):
             axes.barh(place, engine["median"], height=0.62, color=_colour(name, engine))
             axes.plot(engine["events_per_s"], [place] * len(engine["events_per_s"]), "o", color="#888", ms=3)
-            told = f" {engine['median']:,}, {engine['guarantee'].partition(' (')[0]}"
+            told = f"   {engine['median']:,}, {engine['guarantee'].partition(' (')[0]}"
             axes.text(max(engine["events_per_s"]), place, told, va="center")
         axes.set_yticks(range(len(ranked)), [engine["title"] for _, engine in ranked])
         axes.invert_yaxis()
