@@ -94,7 +94,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
             max_poll_interval_ms=300_000,
             fetch_min_bytes=1,
             fetch_max_wait_ms=500,
-            max_partition_fetch_bytes=8 * 1024 * 1024,
+            max_partition_fetch_bytes=4 * 1024 * 1024,  # held twice, as records and as rows
         )
 
     async def run(self) -> None:
