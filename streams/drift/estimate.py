@@ -13,13 +13,11 @@ from typing import Any, Final
 from schemas.config import EstimateDrift
 from schemas.prediction import Prediction
 from streams.detectors.cbpe import Cbpe
+from streams.drift.rows import Event, event_of
 
 _REFERENCE_BLOCKS: Final = 8
 _DEVIATIONS: Final = 4.0
 _EXAMPLES: Final = 5
-
-Event = tuple[str, int, int, str, str]
-"""Which event it was: topic, partition, offset, source and id."""
 
 
 @dataclass(frozen=True)
@@ -148,14 +146,9 @@ class EstimateWatch:
         """Go on from a snapshot."""
         self._cbpe.restore(state["cbpe"])
         self._reference = list(state["reference"])
-        self._block = [(score, time, _event(event)) for score, time, event in state["block"]]
+        self._block = [(score, time, event_of(event)) for score, time, event in state["block"]]
         self._below = state["below"]
         began = state["began"]
-        self._began = None if began is None else (began[0], _event(began[1]))
+        self._began = None if began is None else (began[0], event_of(began[1]))
         self.quiet = state["quiet"]
         self.estimate = state["estimate"]
-
-
-def _event(fields: list[Any]) -> Event:
-    topic, partition, offset, source, id = fields
-    return topic, partition, offset, source, id

@@ -16,6 +16,7 @@ from schemas.clean import Clean
 from schemas.config import QualityDrift
 from schemas.dead import Dead
 from schemas.record import Coordinates
+from streams.drift.rows import Event, event_of
 
 RATIOS: Final = ("rejected", "missing", "outlier", "repaired", "late", "new_field", "absent_field")
 _BLOCKS: Final = 8
@@ -25,9 +26,6 @@ _EXAMPLES: Final = 5
 _ALPHA: Final = 1e-6
 _Z: Final = NormalDist().inv_cdf(1.0 - _ALPHA / len(RATIOS))
 _DEVIATIONS: Final = 4.0
-
-Event = tuple[str, int, int, str, str]
-"""Which event it was: topic, partition, offset, source and id."""
 
 
 @dataclass(frozen=True)
@@ -199,10 +197,5 @@ class QualityWatch:
         self._accepted = state["accepted"]
         self._usual = frozenset(state["usual"])
         self._streaks = dict(state["streaks"])
-        self._began = {ratio: (since, _event(first)) for ratio, (since, first) in state["began"].items()}
+        self._began = {ratio: (since, event_of(first)) for ratio, (since, first) in state["began"].items()}
         self.quiet = state["quiet"]
-
-
-def _event(fields: list[Any]) -> Event:
-    topic, partition, offset, source, id = fields
-    return topic, partition, offset, source, id

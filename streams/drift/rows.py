@@ -3,15 +3,25 @@
 A sample is the reference, or the pane of an event-time window (`streams.operators.windows`).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+Event = tuple[str, int, int, str, str]
+"""Which event it was: topic, partition, offset, source and id."""
+
+
+def event_of(fields: Sequence[Any]) -> Event:
+    """Return an event as it was before a snapshot made a list of it."""
+    topic, partition, offset, source, id = fields
+    return topic, partition, offset, source, id
 
 
 class Row(NamedTuple):
-    """One event's readings, and which event it was: `topic, partition, offset, source, id`."""
+    """One event's readings, and which event it was."""
 
     time: float
     readings: list[float]
-    event: tuple[str, int, int, str, str]
+    event: Event
 
 
 class Thinned:

@@ -10,6 +10,7 @@ from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
 from streams.drift.quality import Worse
+from streams.drift.rows import Event
 from streams.drift.shift import Moved, Shift
 
 RUNBOOKS: Final = {
@@ -137,8 +138,7 @@ def shift_alert(
         summary=summary,
         evidence={
             "features": [_evidence(moved, classes) for moved in shift.moved],
-            "examples": [{"source": event[3], "id": event[4]} for event in shift.examples],
-            "first": dict(zip(("topic", "partition", "offset"), shift.first[:3], strict=True)),
+            **_events(shift.first, shift.examples),
         },
         runbook=RUNBOOKS[signal],
         raised_at=now,
@@ -170,8 +170,7 @@ def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: dat
         summary=summary,
         evidence={
             "accuracy": {"before": drop.before, "after": drop.after, "calibrated_with": drop.labels},
-            "examples": [{"source": event[3], "id": event[4]} for event in drop.examples],
-            "first": dict(zip(("topic", "partition", "offset"), drop.first[:3], strict=True)),
+            **_events(drop.first, drop.examples),
         },
         runbook=RUNBOOKS[Signal.ESTIMATE],
         raised_at=now,
@@ -205,8 +204,7 @@ def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: da
         evidence={
             "ratio": {"name": worse.ratio, "before": worse.before, "after": worse.after},
             "details": worse.details,
-            "examples": [{"source": event[3], "id": event[4]} for event in worse.examples],
-            "first": dict(zip(("topic", "partition", "offset"), worse.first[:3], strict=True)),
+            **_events(worse.first, worse.examples),
         },
         runbook=RUNBOOKS[Signal.QUALITY],
         raised_at=now,
@@ -299,6 +297,14 @@ def _evidence(moved: Moved, classes: Sequence[str]) -> dict[str, Any]:
         "histogram": {"bins": bins, "before": moved.before_shares, "after": moved.after_shares},
     }
     return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in found.items()}
+
+
+def _events(first: Event, examples: Sequence[Event]) -> dict[str, Any]:
+    """Return the part of the evidence that says where it began, and shows some events of it."""
+    return {
+        "examples": [{"source": event[3], "id": event[4]} for event in examples],
+        "first": dict(zip(("topic", "partition", "offset"), first[:3], strict=True)),
+    }
 
 
 def _at(seconds: float) -> datetime:
