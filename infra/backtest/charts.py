@@ -1,47 +1,17 @@
-"""Plots as inline SVG: consumes an outcome, produces text for the report, readable on light and dark paper.
+"""Plots of the backtest's page: consumes an outcome, produces SVG for the HTML report (`infra.charts`)."""
 
-Axes and text take the page's own colour (`currentColor`), so one file serves both.
-"""
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
-
-import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from infra.backtest.moved import Moved
-from infra.demo.charts import BLUE, GREEN, ORANGE, RED, VIOLET
+from infra.charts import BLUE, GREEN, INK, ORANGE, RED, VIOLET, chart
 
-_INK: Final = "#123457"  # stands for the page's text colour until `_svg` replaces it
-_GRID: Final = "#123458"
 _GREY: Final = "#8a94a3"
-_STYLE: Final[Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "headrace",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "savefig.transparent": True,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
-
 LINES: Final = {
     "model": BLUE,
     "always retrain": GREEN,
@@ -49,7 +19,7 @@ LINES: Final = {
     "frozen": _GREY,
 }
 MARKS: Final = {
-    "true drift": (_INK, "-"),
+    "true drift": (INK, "-"),
     "alert": (RED, ":"),
     "input alert": (ORANGE, ":"),
     "release": (VIOLET, "--"),
@@ -89,7 +59,7 @@ def accuracy_chart(lines: Mapping[str, Points], marks: Mapping[str, Sequence[int
         axes.set_xlabel("row")
         _legend(axes, len(lines))
 
-    return _chart(draw, height=4.0, width=10.6)
+    return chart(draw, height=4.0, width=10.6)
 
 
 def _legend(axes: Axes, lines: int) -> None:
@@ -118,7 +88,7 @@ def moved_chart(feature: Moved) -> str:
         axes.grid(visible=False, axis="x")
         axes.legend(fontsize=8, loc="best")
 
-    return _chart(draw, height=2.5, width=5.2)
+    return chart(draw, height=2.5, width=5.2)
 
 
 def _bars(axes: Axes, feature: Moved) -> None:
@@ -147,22 +117,3 @@ def _steps(axes: Axes, before: NDArray[np.float64], after: NDArray[np.float64]) 
         axes.stairs(
             shares, edges, color=colour, label=name, fill=full, alpha=0.55 if full else 1.0, linewidth=1.8
         )
-
-
-def _chart(draw: Callable[[Axes], None], *, height: float, width: float) -> str:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.subplots())
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    """Return the figure as an SVG element that scales with the page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 class="plot" role="img"', text, count=1)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")

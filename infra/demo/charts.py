@@ -1,51 +1,12 @@
-"""Plots as inline SVG: consumes series, produces text for the HTML report, readable on light and dark paper.
+"""Plots of the demo's page: consumes series, produces SVG for the HTML report (`infra.charts`)."""
 
-Axes and text take the page's own colour (`currentColor`), so one file serves both; the lines' colours are
-chosen to stand out on either.
-"""
-
-import io
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
 
-import matplotlib as mpl
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from infra.charts import BLUE, GREEN, ORANGE, RED, VIOLET, chart
 from infra.demo.series import Points, thinned
-
-_INK: Final = "#123457"  # stands for the page's text colour until `_svg` replaces it
-_GRID: Final = "#123458"
-BLUE: Final = "#3b82f6"
-GREEN: Final = "#10b981"
-ORANGE: Final = "#f59e0b"
-RED: Final = "#ef4444"
-VIOLET: Final = "#a855f7"
-
-_STYLE: Final[Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "headrace",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.transparent": True,
-    "lines.linewidth": 1.8,
-}
 
 Mark = tuple[float, str, str]
 """Seconds, name and colour of a milestone."""
@@ -63,7 +24,7 @@ def accuracy_chart(points: Points, marks: Sequence[Mark], levels: Mapping[str, f
         axes.set_title(text, loc="right", fontsize=9)
         axes.set_xlabel("seconds since the traffic began")
 
-    return _chart(draw, height=3.4)
+    return chart(draw, height=3.4)
 
 
 def drift_chart(levels: Sequence[tuple[float, float]], marks: Sequence[Mark]) -> str:
@@ -80,7 +41,7 @@ def drift_chart(levels: Sequence[tuple[float, float]], marks: Sequence[Mark]) ->
         axes.set_xlabel("seconds since the traffic began")
         _mark(axes, marks)
 
-    return _chart(draw, height=2.6)
+    return chart(draw, height=2.6)
 
 
 def rate_chart(series: Mapping[str, Points], marks: Sequence[Mark]) -> str:
@@ -95,7 +56,7 @@ def rate_chart(series: Mapping[str, Points], marks: Sequence[Mark]) -> str:
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=9)
         _mark(axes, marks, named=False)
 
-    return _chart(draw, height=2.6)
+    return chart(draw, height=2.6)
 
 
 def latency_chart(series: Mapping[str, Sequence[float]]) -> str:
@@ -113,7 +74,7 @@ def latency_chart(series: Mapping[str, Sequence[float]]) -> str:
         axes.set_ylabel("events that arrived")
         axes.legend(loc="lower right", fontsize=9)
 
-    return _chart(draw, height=2.8, width=5.2)
+    return chart(draw, height=2.8, width=5.2)
 
 
 def bar_chart(counts: Mapping[str, int], colours: Mapping[str, str]) -> str:
@@ -129,7 +90,7 @@ def bar_chart(counts: Mapping[str, int], colours: Mapping[str, str]) -> str:
         axes.tick_params(axis="y", length=0)
         axes.margins(x=0.12)
 
-    return _chart(draw, height=max(1.4, 0.27 * len(ranked) + 0.5), width=5.2)
+    return chart(draw, height=max(1.4, 0.27 * len(ranked) + 0.5), width=5.2)
 
 
 def _line(axes: Axes, points: Points, colour: str, name: str = "") -> None:
@@ -153,22 +114,3 @@ def _mark(axes: Axes, marks: Sequence[Mark], *, named: bool = True) -> None:
                 fontsize=9,
                 va="top",
             )
-
-
-def _chart(draw: Any, *, height: float, width: float = 10.6) -> str:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.subplots())
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    """Return the figure as an SVG element that scales with the page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 class="plot" role="img"', text, count=1)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return text.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from infra.demo.charts import GREEN, ORANGE, RED, VIOLET, Mark
+from infra.charts import GREEN, ORANGE, RED, VIOLET
+from infra.demo.charts import Mark
 from infra.demo.figures import Figures
 from infra.demo.lineage import Step
 from schemas.drift import DriftAlert
