@@ -42,7 +42,7 @@ def _head(alert: DriftAlert, found: Explanation, over: Over | None) -> Iterator[
     statistic, threshold = measured(alert)
     later = (alert.raised_at - alert.since).total_seconds()
     rows = {
-        "now": next_step(alert) if over is None else "Nothing is left to do.",
+        "now": next_step(alert) if over is None else "Nothing more: it is over.",
         "runbook": alert.runbook,
         "stream": f"{alert.stream}, model {model}",
         "signal": f"{alert.signal.value}, found by {alert.detector}",

@@ -126,7 +126,7 @@ def _facts(alert: DriftAlert, found: Explanation, over: Over | None) -> str:
     ran = (alert.raised_at - alert.since).total_seconds()
     later = f' <span class="dim">{duration(ran)} later</span>' if ran >= 1 else ""
     rows = {
-        "Now": _NEXT[alert.response] if over is None and not alert.recovered else "Nothing is left to do.",
+        "Now": _NEXT[alert.response] if over is None and not alert.recovered else "Nothing more: it is over.",
         "Runbook": runbook and f"<code>{runbook}</code>",
         "Began": moment(alert.since),
         "Raised": moment(alert.raised_at) + later,
