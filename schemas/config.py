@@ -189,14 +189,19 @@ class ErrorDrift(Section):
 
 
 class ShiftDrift(Section):
-    """Drift of a distribution: population stability index per feature over event-time windows.
+    """Drift of a distribution: each feature alone and, with `joint`, all together, over event-time windows.
 
-    Of what comes in (features of events), and of what the model answers (class shares, confidence). A window
-    closes once events have come that are `lateness` younger than its end; what comes for it later is counted
-    and left out.
+    `detectors` are the tests that decide; `psi` is the least population stability index that matters, and the
+    other tests have their own. Of what comes in (features of events), and of what the model answers (class
+    shares, confidence). A window closes once events have come that are `lateness` younger than its end; what
+    comes for it later is counted and left out.
     """
 
+    detectors: tuple[Literal["psi", "ks", "wasserstein", "chi_squared", "jensen_shannon"], ...] = Field(
+        default=("psi",), min_length=1
+    )
     psi: float = Field(default=0.25, gt=0)
+    joint: bool = True
     window: Duration = 60.0
     lateness: Duration = 1.0
     reference: int = Field(default=2000, ge=100)

@@ -12,6 +12,7 @@ from schemas import topics
 from schemas.clean import Clean
 from schemas.config import Drift
 from schemas.record import Coordinates, Kind
+from streams.drift.batch import CleanBatch
 from streams.drift.inputs import InputWatch
 from streams.drift.shift import Shift
 
@@ -54,19 +55,19 @@ class Inputs:
             text=row.text,
             values={name: value for name, value in row.values.items() if not isinstance(value, str)},
         )
-        shift = self._watch.update(clean, at, at_s)
+        shift = self._watch.update(CleanBatch.of(clean, at), at_s)
         if shift is None:
             return None
         self._watch.start()
-        return Alert(row.number, "input", "psi", _worded(shift))
+        return Alert(row.number, "input", shift.found_by.name, _worded(shift))
 
 
 def _worded(shift: Shift) -> str:
     """Say which features moved, and since which row."""
     named = "; ".join(f"{m.name} from {m.before:.3g} to {m.after:.3g}" for m in shift.moved[:_NAMED])
     more = f" and {len(shift.moved) - _NAMED} more" if len(shift.moved) > _NAMED else ""
-    top = shift.moved[0]
+    top = shift.found_by
     return (
-        f"on average {named}{more} (PSI {top.psi:.2f}, threshold {top.threshold:.2f}),"
+        f"on average {named}{more} ({top.name} {top.statistic:.2g}, threshold {top.threshold:.2g}),"
         f" since about row {shift.first[2]:,}"
     )

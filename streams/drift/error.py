@@ -1,7 +1,7 @@
 """Drift of the error rate: consumes judged answers of the serving version, finds when it rises."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log, sqrt
@@ -74,23 +74,33 @@ class ErrorWatch:
         self._since_rise: int | None = None  # labels since the newest rise of this version
         self.labels = 0
 
-    def update(self, judged: Judged) -> Rise | None:
-        """Take the next judged answer; returns the rise that it completes the evidence for."""
-        self._recent.append(judged)
-        self.labels += 1
-        if self._since_rise is not None:
-            self._since_rise += 1
-        if self._detector is None:
-            return None
-        self._detector.update(judged.error)
-        self._pending = self._pending or self._detector.drift_detected
-        if not self._pending or self.labels < self._config.min_labels:
-            return None
-        self._pending = False
-        rise = self._rise()
-        if rise is not None:
-            self._since_rise = 0
-        return rise
+    @property
+    def min_labels(self) -> int:
+        """So many labels are waited for."""
+        return self._config.min_labels
+
+    def update(self, judged: Sequence[Judged]) -> tuple[int, Rise | None]:
+        """Take judged answers up to the first rise; returns how many were taken, and the rise."""
+        taken = 0
+        while taken < len(judged):
+            # One that was seen before there were labels enough is looked at as soon as there are.
+            until = max(1, self.min_labels - self.labels) if self._pending else len(judged)
+            rest = judged[taken : taken + until]
+            detected = _first(self._detector, rest)
+            count = len(rest) if detected is None else detected + 1
+            self._recent.extend(rest[:count])
+            self.labels += count
+            if self._since_rise is not None:
+                self._since_rise += count
+            taken += count
+            self._pending = self._pending or detected is not None
+            if self._pending and self.labels >= self.min_labels:
+                self._pending = False
+                rise = self._rise()
+                if rise is not None:
+                    self._since_rise = 0
+                    return taken, rise
+        return taken, None
 
     def fell_short(self) -> Rise | None:
         """Return, once, the rise over the baseline that a version which took over did not undo."""
@@ -195,6 +205,20 @@ class ErrorWatch:
         self._since_rise = state["since_rise"]
         self.labels = state["labels"]
         self.baseline = state["baseline"]
+
+
+def _first(detector: ErrorDetector | None, judged: Sequence[Judged]) -> int | None:
+    """Return the index of the answer at which a detector finds a rise; what follows was not taken."""
+    if detector is None:
+        return None
+    errors = [one.answer.label != one.truth for one in judged]
+    if isinstance(detector, Ensemble):
+        return detector.update_many(errors)
+    for index, error in enumerate(errors):
+        detector.update(error)
+        if detector.drift_detected:
+            return index
+    return None
 
 
 def _rate(judged: list[Judged]) -> float:

@@ -13,11 +13,14 @@ from typing import Any, Final
 from schemas.config import EstimateDrift
 from schemas.prediction import Prediction
 from streams.detectors.cbpe import Cbpe
+from streams.drift.batch import AnswerBatch, event_answered
 from streams.drift.rows import Event, event_of
 
 _REFERENCE_BLOCKS: Final = 8
 _DEVIATIONS: Final = 4.0
 _EXAMPLES: Final = 5
+_Answer = tuple[float, float, Prediction | Event]
+"""Score, event time, and the answer: which event it is to is asked of few."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class EstimateWatch:
         """Begin with a new version: its scores mean something else."""
         self._cbpe = Cbpe()
         self._reference: list[float] = []
-        self._block: list[tuple[float, float, Event]] = []  # score, event time, event
+        self._block: list[_Answer] = []
         self._below = 0
         self._began: tuple[float, Event] | None = None
         self.quiet = 0
@@ -76,20 +79,35 @@ class EstimateWatch:
         """The estimated accuracy of the reference, once there is one."""
         return fmean(self._reference) if len(self._reference) == _REFERENCE_BLOCKS else None
 
+    @property
+    def learns(self) -> bool:
+        """Whether labels are still needed to calibrate the scores."""
+        return self._cbpe.labels < self._config.min_labels
+
     def judged(self, score: float, right: bool) -> None:  # noqa: FBT001  # an answer's score and its outcome
         """Take an answer with its truth; what calibrates is what comes before the reference."""
-        if self._cbpe.labels < self._config.min_labels:
+        if self.learns:
             self._cbpe.learn(score, right)
 
-    def update(self, prediction: Prediction) -> Drop | None:
-        """Take the next answer; returns the drop that it completes the evidence for."""
-        if self._cbpe.labels < self._config.min_labels:
+    def update(self, batch: AnswerBatch) -> Drop | None:
+        """Take the next answers; returns the latest drop that they complete the evidence for."""
+        if self.learns:
             return None
-        at = prediction.event
-        event = (at.topic, at.partition, at.offset, prediction.source, prediction.id)
-        self._block.append((prediction.score, prediction.event_time.timestamp(), event))
-        if len(self._block) < self._config.min_events:
-            return None
+        found = None
+        start = 0
+        while start < len(batch.answers):
+            stop = min(len(batch.answers), start + self._config.min_events - len(self._block))
+            times = batch.times[start:stop].tolist()
+            self._block += [
+                (answer.score, time, answer)
+                for answer, time in zip(batch.answers[start:stop], times, strict=True)
+            ]
+            start = stop
+            if len(self._block) >= self._config.min_events:
+                found = self._complete() or found
+        return found
+
+    def _complete(self) -> Drop | None:
         block, self._block = self._block, []
         self.estimate, error = self._cbpe.estimate([score for score, _, _ in block])
         if len(self._reference) < _REFERENCE_BLOCKS:
@@ -104,7 +122,7 @@ class EstimateWatch:
         scatter = hypot(pstdev(self._reference), error)
         return fmean(self._reference) - max(self._config.margin, _DEVIATIONS * scatter)
 
-    def _compare(self, block: list[tuple[float, float, Event]], estimate: float, error: float) -> Drop | None:
+    def _compare(self, block: list[_Answer], estimate: float, error: float) -> Drop | None:
         threshold = self.threshold(error)
         if estimate >= threshold:
             self._below, self._began = 0, None
@@ -114,7 +132,7 @@ class EstimateWatch:
         self._below += 1
         earliest = min(block, key=lambda answer: answer[1])
         if self._began is None:
-            self._began = (earliest[1], earliest[2])
+            self._began = (earliest[1], event_answered(earliest[2]))
         if self._below < self._hysteresis:
             return None
         least = sorted(block, key=lambda answer: answer[0])
@@ -127,7 +145,7 @@ class EstimateWatch:
             answers=len(block),
             labels=self._cbpe.labels,
             first=self._began[1],
-            examples=[event for _, _, event in least[:_EXAMPLES]],
+            examples=[event_answered(answer) for _, _, answer in least[:_EXAMPLES]],
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -135,7 +153,7 @@ class EstimateWatch:
         return {
             "cbpe": self._cbpe.snapshot(),
             "reference": self._reference,
-            "block": [[score, time, list(event)] for score, time, event in self._block],
+            "block": [[score, time, list(event_answered(answer))] for score, time, answer in self._block],
             "below": self._below,
             "began": None if self._began is None else [self._began[0], list(self._began[1])],
             "quiet": self.quiet,

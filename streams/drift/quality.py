@@ -7,16 +7,22 @@ explains (two proportions, Bonferroni over the ratios) and than its own blocks e
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist, pstdev
 from typing import Any, Final
 
-from schemas.clean import Clean
+import numpy as np
+import numpy.typing as npt
+
+from schemas.clean import NO_FLAGS, Flags
 from schemas.config import QualityDrift
 from schemas.dead import Dead
-from schemas.record import Coordinates
+from streams.drift.batch import CleanBatch
 from streams.drift.rows import Event, event_of
+
+Floats = npt.NDArray[np.float64]
 
 RATIOS: Final = ("rejected", "missing", "outlier", "repaired", "late", "new_field", "absent_field")
 _BLOCKS: Final = 8
@@ -55,10 +61,13 @@ class _Block:
         self.examples: dict[str, list[Event]] = {ratio: [] for ratio in RATIOS}
         self.times = (float("inf"), float("-inf"))
 
-    def add(self, time: float, event: Event, hits: dict[str, tuple[str, ...]]) -> None:
-        """Count an event; `hits` are the ratios that it adds to, each with what is to be said of it."""
-        self.events += 1
-        self.times = (min(self.times[0], time), max(self.times[1], time))
+    def seen(self, times: Floats) -> None:
+        """Count events by their times `(n,)`."""
+        self.events += times.size
+        self.times = (min(self.times[0], float(times.min())), max(self.times[1], float(times.max())))
+
+    def hit(self, event: Event, hits: Mapping[str, tuple[str, ...]]) -> None:
+        """Note the ratios that an event adds to, each with what is to be said of it."""
         for ratio, details in hits.items():
             self.hits[ratio] += 1
             self.details[ratio].update(details[:8])
@@ -76,6 +85,7 @@ class QualityWatch:
         self._fields: Counter[str] = Counter()  # of the reference's accepted events
         self._accepted = 0
         self._usual: frozenset[str] = frozenset()
+        self._plain: set[tuple[str, ...]] = set()  # fields, in their order, of which nothing is to be said
         self._block = _Block()
         self._streaks = dict.fromkeys(RATIOS, 0)
         self._began: dict[str, tuple[float, Event]] = {}
@@ -92,36 +102,56 @@ class QualityWatch:
         """Share of the reference that has come."""
         return len(self._rates[RATIOS[0]]) / _BLOCKS
 
-    def accepted(self, clean: Clean, at: Coordinates) -> list[Worse]:
-        """Take an event that passed; returns what it completes the evidence for."""
-        flags = clean.flags
-        flagged = {"missing": flags.imputed, "outlier": flags.outlier, "repaired": flags.repaired}
-        hits = {ratio: names for ratio, names in flagged.items() if names}
-        if flags.late:
-            hits["late"] = ()
-        self._compare_fields({*clean.values, *clean.attributes}, hits)
-        event = (at.topic, at.partition, at.offset, clean.source, clean.id)
-        return self._add(clean.time.timestamp(), event, hits)
+    def accepted(self, batch: CleanBatch) -> list[Worse]:
+        """Take events that passed; returns what they complete the evidence for."""
+        found: list[Worse] = []
+        start = 0
+        while start < len(batch.events):
+            stop = min(len(batch.events), start + self._config.min_events - self._block.events)
+            self._block.seen(batch.times[start:stop])
+            self._look_at(batch, start, stop)
+            found += self._complete()
+            start = stop
+        return found
 
     def rejected(self, dead: Dead) -> list[Worse]:
         """Take an event that was rejected; returns what it completes the evidence for."""
         at = dead.raw
         event = (at.topic, at.partition, at.offset, dead.source, dead.id)
-        return self._add(dead.rejected_at.timestamp(), event, {"rejected": (dead.reason.value,)})
+        self._block.seen(np.array([dead.rejected_at.timestamp()]))
+        self._block.hit(event, {"rejected": (dead.reason.value,)})
+        return self._complete()
 
-    def _compare_fields(self, names: set[str], hits: dict[str, tuple[str, ...]]) -> None:
-        if self.readiness < 1.0:
-            self._accepted += 1
-            if len(self._fields) < _MOST_FIELDS:
-                self._fields.update(names)
-            return
-        if len(self._fields) < _MOST_FIELDS and (new := names.difference(self._fields)):
+    def _look_at(self, batch: CleanBatch, start: int, stop: int) -> None:
+        """Look closer at those of a batch's events that are not like the others."""
+        learns = self.readiness < 1.0
+        for index, clean in enumerate(batch.events[start:stop], start):
+            fields = (*clean.values, *clean.attributes)
+            if learns:
+                self._accepted += 1
+                if len(self._fields) < _MOST_FIELDS:
+                    self._fields.update(fields)
+                hits = _flagged(clean.flags)
+            elif clean.flags is NO_FLAGS and fields in self._plain:
+                continue
+            else:
+                hits = {**_flagged(clean.flags), **self._changed(fields)}
+            if hits:
+                self._block.hit(batch.event(index), hits)
+
+    def _changed(self, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+        """Return which fields are new, and which of the usual ones are absent."""
+        hits = {}
+        if len(self._fields) < _MOST_FIELDS and (new := set(names).difference(self._fields)):
             hits["new_field"] = tuple(sorted(new))
         if absent := self._usual.difference(names):
             hits["absent_field"] = tuple(sorted(absent))
+        if not hits and len(self._plain) < _MOST_FIELDS:
+            self._plain.add(names)
+        return hits
 
-    def _add(self, time: float, event: Event, hits: dict[str, tuple[str, ...]]) -> list[Worse]:
-        self._block.add(time, event, hits)
+    def _complete(self) -> list[Worse]:
+        """Close the block once it is full; the first ones are the reference."""
         if self._block.events < self._config.min_events:
             return []
         block, self._block = self._block, _Block()
@@ -199,3 +229,12 @@ class QualityWatch:
         self._streaks = dict(state["streaks"])
         self._began = {ratio: (since, event_of(first)) for ratio, (since, first) in state["began"].items()}
         self.quiet = state["quiet"]
+
+
+def _flagged(flags: Flags) -> dict[str, tuple[str, ...]]:
+    """Return the ratios that what cleaning did to an event adds to."""
+    said = {"missing": flags.imputed, "outlier": flags.outlier, "repaired": flags.repaired}
+    hits = {ratio: names for ratio, names in said.items() if names}
+    if flags.late:
+        hits["late"] = ()
+    return hits

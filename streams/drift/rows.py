@@ -3,9 +3,13 @@
 A sample is the reference, or the pane of an event-time window (`streams.operators.windows`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 Event = tuple[str, int, int, str, str]
 """Which event it was: topic, partition, offset, source and id."""
 
@@ -17,11 +21,18 @@ def event_of(fields: Sequence[Any]) -> Event:
 
 
 class Row(NamedTuple):
-    """One event's readings, and which event it was."""
+    """One event's readings, which event it was, and the terms of its text, if it has one."""
 
     time: float
     readings: list[float]
     event: Event
+    terms: tuple[str, ...] = ()
+
+
+def row_of(fields: Sequence[Any]) -> Row:
+    """Return a row as it was before a snapshot made a list of it."""
+    time, readings, event, terms = fields
+    return Row(time, list(readings), event_of(event), tuple(terms))
 
 
 class Thinned:
@@ -33,10 +44,15 @@ class Thinned:
         self.seen = 0
         self._stride = 1
 
-    def wants(self) -> bool:
-        """Count an event and tell whether its row is to be kept."""
-        self.seen += 1
-        return (self.seen - 1) % self._stride == 0
+    def offered(self, count: int) -> Iterator[int]:
+        """Count events, and yield the indices of those whose rows are to be kept before the next is asked."""
+        first = self.seen
+        self.seen += count
+        index = -first % self._stride
+        while index < count:
+            yield index
+            index += 1
+            index += -(first + index) % self._stride
 
     def keep(self, row: Row) -> None:
         """Keep a row that was wanted."""
@@ -47,7 +63,7 @@ class Thinned:
 
     def add(self, row: Row) -> None:
         """Keep a row if its turn has come."""
-        if self.wants():
+        for _ in self.offered(1):
             self.keep(row)
 
     def span_s(self) -> float:
@@ -64,6 +80,15 @@ class Thinned:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot."""
-        self.rows = [Row(time, list(readings), tuple(event)) for time, readings, event in state["rows"]]
+        self.rows = [row_of(row) for row in state["rows"]]
         self.seen = state["seen"]
         self._stride = state["stride"]
+
+
+def matrix(rows: Sequence[Row], width: int) -> Floats:
+    """Return the readings as `(n, width)`; rows from before a feature was known are NaN there."""
+    table = np.full((len(rows), width), np.nan)
+    for number, row in enumerate(rows):
+        known = min(width, len(row.readings))
+        table[number, :known] = row.readings[:known]
+    return table

@@ -1,27 +1,33 @@
 """The drift watch of one stream: consumes clean events, predictions, labels and swaps, produces alerts.
 
 It knows no engine, clock or network: times come in as arguments, and everything it remembers is bounded.
+Records come in batches, as they were fetched; how they are cut into batches decides nothing but the moment at
+which a window is looked at.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
-from schemas.clean import Clean
 from schemas.config import Stream
 from schemas.dead import Dead
 from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
 from schemas.prediction import Prediction
-from schemas.record import Coordinates
 from schemas.release import Swap
-from streams.drift.error import ErrorWatch
+from streams.drift.batch import AnswerBatch, CleanBatch
+from streams.drift.error import ErrorWatch, Rise
 from streams.drift.estimate import EstimateWatch
 from streams.drift.inputs import InputWatch, PredictionWatch
 from streams.drift.join import Judged, LabelJoin
-from streams.drift.levels import DriftLevel, StreamLevels
+from streams.drift.levels import StreamLevels
+from streams.drift.overview import Watched, levels_of
 from streams.drift.policy import Policy
 from streams.drift.quality import QualityWatch, Worse
 from streams.drift.shift import ShiftWatch
+from streams.drift.shift_wording import shift_alert
 from streams.drift.silence import SilenceWatch
 from streams.drift.wording import (
     Subject,
@@ -29,19 +35,12 @@ from streams.drift.wording import (
     estimate_alert,
     quality_alert,
     recovery,
-    shift_alert,
     silence_alert,
 )
 
-
-class Watched(Protocol):
-    """What a level is read from."""
-
-    @property
-    def readiness(self) -> float: ...
-    @property
-    def observations(self) -> int: ...
-    def nearest(self) -> tuple[str, float, float]: ...
+_LOOKED_AT: Final = 50
+"""While an error drift stands, whether it is over is asked once in so many labels."""
+_VARIANT_AND_VERSION: Final = attrgetter("variant", "version")
 
 
 class DriftWatch:
@@ -76,15 +75,18 @@ class DriftWatch:
     def _subject(self) -> Subject:
         return Subject(self.name, self.model, self.version)
 
-    def clean(self, clean: Clean, at: Coordinates, now: datetime) -> list[DriftAlert]:
-        """Take an event that lies at `at` on `events.clean`; returns the alerts to write."""
-        self._counts["events"] += 1
-        self._now = max(self._now, clean.time.timestamp())
-        self._silence.seen(clean.source, now.timestamp())
-        found = self._judged(self._quality.accepted(clean, at), now) if self._drift.quality.enabled else []
+    def clean(self, batch: CleanBatch, now: datetime) -> list[DriftAlert]:
+        """Take events; returns the alerts to write."""
+        if not batch.events:
+            return []
+        self._counts["events"] += len(batch.events)
+        self._now = max(self._now, float(batch.times.max()))
+        if self._drift.quality.silence:
+            self._silence.seen({clean.source for clean in batch.events}, now.timestamp())
+        found = self._judged(self._quality.accepted(batch), now) if self._drift.quality.enabled else []
         if not self._drift.input.enabled:
             return found
-        shift = self._input.update(clean, at, now.timestamp())
+        shift = self._input.update(batch, now.timestamp())
         if shift is not None and Signal.INPUT not in self._policy.standing:
             found += self._raise(
                 shift_alert(self._subject, Signal.INPUT, shift, response=self._drift.on_input, now=now)
@@ -95,7 +97,7 @@ class DriftWatch:
         """Take an event of this stream that was rejected; returns the alerts to write."""
         self._counts["rejected"] += 1
         if dead.source:
-            self._silence.seen(dead.source, now.timestamp())
+            self._silence.seen((dead.source,), now.timestamp())
         return self._judged(self._quality.rejected(dead), now) if self._drift.quality.enabled else []
 
     def tick(self, now: datetime) -> list[DriftAlert]:
@@ -120,40 +122,51 @@ class DriftWatch:
             return self._end(Signal.QUALITY, why, standing.statistic, standing.threshold, now)
         return []
 
-    def predicted(self, prediction: Prediction, now: datetime) -> list[DriftAlert]:
-        """Take an answer; returns the alerts to write."""
-        if prediction.variant != "champion":
-            self._counts["other_variant"] += 1
-            return []
-        self._counts["predictions"] += 1
-        self._now = max(self._now, prediction.event_time.timestamp())
-        if prediction.version > self.version:
-            self._adopt(prediction.version, float("-inf"))
+    def predicted(self, answers: Iterable[Prediction], now: datetime) -> list[DriftAlert]:
+        """Take answers; returns the alerts to write."""
         found = []
-        if self._drift.prediction.enabled and prediction.version == self.version:
-            shift = self._prediction.update(prediction, now.timestamp())
-            if shift is not None and Signal.PREDICTION not in self._policy.standing:
-                found = self._raise(
-                    shift_alert(
-                        self._subject,
-                        Signal.PREDICTION,
-                        shift,
-                        response=self._drift.on_prediction,
-                        now=now,
-                        classes=self._prediction.classes,
-                    )
-                )
-            found += self._calmed(Signal.PREDICTION, self._prediction.shift, now)
-        if prediction.version == self.version:
-            found += self._estimated(prediction, now)
-        judged = self._join.predicted(prediction)
-        return found + (self._judge(judged, now) if judged else [])
+        for (variant, version), run in groupby(answers, key=_VARIANT_AND_VERSION):
+            batch = AnswerBatch(list(run))
+            if variant == "champion":
+                found += self._answered(version, batch, now)
+            else:
+                self._counts["other_variant"] += len(batch.answers)
+        return found
 
-    def _estimated(self, prediction: Prediction, now: datetime) -> list[DriftAlert]:
-        """Estimate the accuracy from an answer's score on; returns the alerts to write."""
+    def _answered(self, version: int, batch: AnswerBatch, now: datetime) -> list[DriftAlert]:
+        """Take answers by one version of the champion."""
+        self._counts["predictions"] += len(batch.answers)
+        self._now = max(self._now, float(batch.times.max()))
+        if version > self.version:
+            self._adopt(version, float("-inf"))
+        found = []
+        if version == self.version:
+            found = self._shifted(batch, now) if self._drift.prediction.enabled else []
+            found += self._estimated(batch, now)
+        return found + self._judge(self._join.predicted(batch), now)
+
+    def _shifted(self, batch: AnswerBatch, now: datetime) -> list[DriftAlert]:
+        """Compare what is answered with the reference; returns the alerts to write."""
+        shift = self._prediction.update(batch, now.timestamp())
+        found = []
+        if shift is not None and Signal.PREDICTION not in self._policy.standing:
+            found = self._raise(
+                shift_alert(
+                    self._subject,
+                    Signal.PREDICTION,
+                    shift,
+                    response=self._drift.on_prediction,
+                    now=now,
+                    classes=self._prediction.classes,
+                )
+            )
+        return found + self._calmed(Signal.PREDICTION, self._prediction.shift, now)
+
+    def _estimated(self, batch: AnswerBatch, now: datetime) -> list[DriftAlert]:
+        """Estimate the accuracy from the answers' scores; returns the alerts to write."""
         if not self._drift.estimate.enabled:
             return []
-        drop = self._estimate.update(prediction)
+        drop = self._estimate.update(batch)
         standing = self._policy.standing.get(Signal.ESTIMATE)
         if drop is not None and standing is None:
             return self._raise(estimate_alert(self._subject, drop, response=self._drift.on_estimate, now=now))
@@ -168,11 +181,10 @@ class DriftWatch:
         level = (self._estimate.estimate, self._estimate.threshold())
         return self._end(Signal.ESTIMATE, why, *level, now)
 
-    def labelled(self, label: Label, now: datetime) -> list[DriftAlert]:
-        """Take a label, early, late or unknown; returns the alerts to write."""
-        self._counts["labels"] += 1
-        judged = self._join.labelled(label)
-        return self._judge(judged, now) if judged else []
+    def labelled(self, labels: Sequence[Label], now: datetime) -> list[DriftAlert]:
+        """Take labels, early, late or unknown; returns the alerts to write."""
+        self._counts["labels"] += len(labels)
+        return self._judge(self._join.labelled(labels), now)
 
     def swapped(self, swap: Swap) -> None:
         """Take note of a change of version; a rollback is known by this alone."""
@@ -193,14 +205,27 @@ class DriftWatch:
         if not first:
             self._input.start()
 
-    def _judge(self, judged: Judged, now: datetime) -> list[DriftAlert]:
-        if judged.answer.version != self.version or judged.answer.predicted_at < self._adopted_at:
-            self._counts["stale"] += 1
-            return []
+    def _judge(self, judged: Sequence[Judged], now: datetime) -> list[DriftAlert]:
+        """Take answers with their truths; returns the alerts to write."""
+        version, since = self.version, self._adopted_at
+        current = [o for o in judged if o.answer.version == version and o.answer.predicted_at >= since]
+        self._counts["stale"] += len(judged) - len(current)
         if not self._judges:
             return []
-        self._estimate.judged(judged.answer.score, not judged.error)
-        rise = self._error.update(judged)
+        if self._estimate.learns:
+            for one in current:
+                self._estimate.judged(one.answer.score, not one.error)
+        found = []
+        while current:
+            stands = Signal.ERROR in self._policy.standing
+            taken, rise = self._error.update(current[:_LOOKED_AT] if stands else current)
+            current = current[taken:]
+            if stands or rise is not None:
+                found += self._risen(rise, now)
+        return found
+
+    def _risen(self, rise: Rise | None, now: datetime) -> list[DriftAlert]:
+        """Raise a rise of the error rate, or look whether a standing one is over, or was not undone."""
         detector: str = self._drift.error.detector
         standing = self._policy.standing.get(Signal.ERROR)
         if rise is None and standing is not None and standing.version != self.version:
@@ -229,7 +254,7 @@ class DriftWatch:
     def _calmed(self, signal: Signal, shift: ShiftWatch, now: datetime) -> list[DriftAlert]:
         """End a standing shift once enough windows were quiet, or a new version has its own reference."""
         standing = self._policy.standing.get(signal)
-        if standing is None or shift.psi is None:
+        if standing is None or shift.comparison is None:
             return []
         _, statistic, threshold = shift.nearest()
         if standing.version != self.version and self.version:
@@ -259,23 +284,28 @@ class DriftWatch:
 
     def levels(self, now: datetime) -> StreamLevels:
         """Return how near each signal is to its threshold."""
-        rate, before = self._error.rate(), self._error.before()
-        levels = []
-        if self._judges and self._drift.error.detector != "off":
-            statistic, threshold = self._error.level()
-            ready = min(1.0, self._error.labels / self._drift.error.min_labels)
-            levels.append(
-                self._level(Signal.ERROR, "error rate", statistic, threshold, ready, self._error.labels)
-            )
+        watched: dict[Signal, Watched] = {}
         if self._drift.input.enabled:
-            levels.append(self._level_of(Signal.INPUT, self._input.shift))
+            watched[Signal.INPUT] = self._input.shift
         if self._drift.prediction.enabled and self.model:
-            levels.append(self._level_of(Signal.PREDICTION, self._prediction.shift))
+            watched[Signal.PREDICTION] = self._prediction.shift
         if self._drift.estimate.enabled and self.model:
-            levels.append(self._level_of(Signal.ESTIMATE, self._estimate))
+            watched[Signal.ESTIMATE] = self._estimate
         if self._drift.quality.enabled:
-            levels.append(self._level_of(Signal.QUALITY, self._quality))
+            watched[Signal.QUALITY] = self._quality
+        judges = self._judges and self._drift.error.detector != "off"
         answers, labels = self._join.waiting
+        counters = {
+            **self._counts,
+            **self._join.counters,
+            "late": self._input.shift.late + self._prediction.shift.late,
+            "grouped": self._policy.grouped,
+            "remembered_answers": answers,
+            "waiting_labels": labels,
+        }
+        standing = {signal: one.id for signal, one in self._policy.standing.items()}
+        levels = levels_of(self._error if judges else None, watched, standing)
+        rate, before = self._error.rate(), self._error.before()
         return StreamLevels(
             stream=self.name,
             model=self.model,
@@ -286,32 +316,8 @@ class DriftWatch:
             labels=self._counts["labels"],
             accuracy=None if rate is None else 1.0 - rate,
             baseline_accuracy=None if before is None else 1.0 - before,
-            levels=tuple(levels),
-            counters={
-                **self._counts,
-                **self._join.counters,
-                "late": self._input.shift.late + self._prediction.shift.late,
-                "grouped": self._policy.grouped,
-                "remembered_answers": answers,
-                "waiting_labels": labels,
-            },
-        )
-
-    def _level_of(self, signal: Signal, watch: Watched) -> DriftLevel:
-        return self._level(signal, *watch.nearest(), watch.readiness, watch.observations)
-
-    def _level(
-        self, signal: Signal, name: str, statistic: float, threshold: float, ready: float, observations: int
-    ) -> DriftLevel:
-        standing = self._policy.standing.get(signal)
-        return DriftLevel(
-            signal=signal,
-            name=name,
-            statistic=statistic,
-            threshold=threshold,
-            readiness=ready,
-            observations=observations,
-            active=standing.id if standing else "",
+            levels=levels,
+            counters=counters,
         )
 
     def snapshot(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.batch import CleanBatch
 from streams.drift.watch import DriftWatch
 from streams.engines.memory import MemoryRecord
 from streams.operators.pipeline import CleanPipeline
@@ -151,9 +152,9 @@ class Live:
     def _one(self, event: _Event, answer: Prediction | None, others: dict[str, str]) -> None:
         row, now = event.row, event.clean.time
         self._labelled(row.number, row.at_s, row.number)
-        self._raised(self._watch.clean(event.clean, event.at, now), row.number)
+        self._raised(self._watch.clean(CleanBatch.of(event.clean, event.at), now), row.number)
         if answer is not None:
-            self._raised(self._watch.predicted(answer, now), row.number)
+            self._raised(self._watch.predicted([answer], now), row.number)
             self._score(row, answer.label, {"no_change": self._last, **others})
         judges = row.number >= self._plan.train_rows
         wanted, fair = self._chooser.wants(answer.score if answer else 0.0) if judges else (True, False)
@@ -187,7 +188,7 @@ class Live:
                 labelled_at=now,
                 by="history",
             )
-            self._raised(self._watch.labelled(label, now), newest)
+            self._raised(self._watch.labelled([label], now), newest)
 
     def _raised(self, alerts: Sequence[DriftAlert], row: int) -> None:
         for alert in alerts:

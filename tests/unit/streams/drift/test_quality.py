@@ -13,6 +13,7 @@ from schemas.dead import Dead
 from schemas.drift import DriftAlert, Severity, Signal
 from schemas.errors import Reason
 from schemas.record import Coordinates, Kind
+from streams.drift.batch import CleanBatch
 from streams.drift.quality import QualityWatch, Worse
 from streams.drift.silence import SilenceWatch
 from streams.drift.watch import DriftWatch
@@ -62,7 +63,7 @@ def feed(
             found += watch.rejected(dead(number))
         else:
             flags = {"imputed": ("bar",)} if random.random() < 0.02 else {}
-            found += watch.accepted(*clean(number, **{**flags, **event}))
+            found += watch.accepted(CleanBatch.of(*clean(number, **{**flags, **event})))
     return found
 
 
@@ -144,7 +145,7 @@ def test_the_stream_is_told_and_told_when_it_is_over():
             if random.random() < rejects:
                 alerts.extend(watch.rejected(dead(number), now))
             else:
-                alerts.extend(watch.clean(*clean(number), now))
+                alerts.extend(watch.clean(CleanBatch.of(*clean(number)), now))
             number += 1
 
     go(5_000, 0.02)
