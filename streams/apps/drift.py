@@ -34,10 +34,10 @@ from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.release import Swap
 from schemas.topics import CLEAN, DEAD, LABELS, PREDICTIONS, SWAPS
 from streams.alerts.delivery import deliver
+from streams.drift.answer import Answer
 from streams.drift.batch import CleanBatch
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
@@ -53,8 +53,8 @@ _LOOK_BACK: Final = timedelta(hours=1)
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 15.0
 
-_Record = TypeVar("_Record", Clean, Prediction, Label, Swap, Dead)
-_OfStream = TypeVar("_OfStream", Prediction, Label, Swap)
+_Record = TypeVar("_Record", Clean, Answer, Label, Swap, Dead)
+_OfStream = TypeVar("_OfStream", Answer, Label, Swap)
 
 
 async def run(settings: Settings) -> None:
@@ -230,7 +230,7 @@ class DriftWorker:
 
     def _predictions(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
         alerts: list[DriftAlert] = []
-        for watch, answers in self._by_stream(self._decoded(place, block, Prediction)):
+        for watch, answers in self._by_stream(self._decoded(place, block, Answer)):
             alerts += watch.predicted(answers, self._clock.now())
         return alerts
 

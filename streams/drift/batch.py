@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.clean import Clean
-from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.answer import Answer
 from streams.drift.rows import Event
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class CleanBatch:
 class AnswerBatch:
     """Answers by one version of the champion."""
 
-    answers: Sequence[Prediction]
+    answers: Sequence[Answer]
 
     @cached_property
     def times(self) -> Floats:
@@ -65,15 +65,3 @@ class AnswerBatch:
     def partitions(self) -> Ints:
         """The partitions on which those events lie, `(n,)`."""
         return np.array([answer.event.partition for answer in self.answers])
-
-    def event(self, index: int) -> Event:
-        """Return which event one of the batch is the answer to."""
-        return event_answered(self.answers[index])
-
-
-def event_answered(answer: Prediction | Event) -> Event:
-    """Return which event an answer is to; an event is itself."""
-    if isinstance(answer, tuple):
-        return answer
-    at = answer.event
-    return at.topic, at.partition, at.offset, answer.source, answer.id

@@ -19,7 +19,8 @@ from streams.detectors.kswin import Kswin
 from streams.detectors.page_hinkley import PageHinkley
 from streams.detectors.protocol import ErrorDetector
 from streams.detectors.vote import Vote
-from streams.drift.join import Answer, Judged
+from streams.drift.answer import unpacked
+from streams.drift.join import Judged
 
 DETECTORS: Final[dict[str, Callable[[float], ErrorDetector]]] = {
     "ensemble": Ensemble,
@@ -169,7 +170,7 @@ class ErrorWatch:
 
     def _described(self, drifted: list[Judged], new: list[Judged], before: float, threshold: float) -> Rise:
         # Labels come out of order: the 5 % quantile is early, and not as early as one straggler.
-        times = sorted(j.answer.event_time for j in drifted)
+        times = sorted(j.answer.event_time.timestamp() for j in drifted)
         labels = Counter(j.truth for j in new)
         errors = Counter(j.truth for j in new if j.error)
         return Rise(
@@ -188,7 +189,7 @@ class ErrorWatch:
         """Return the state as plain values."""
         return {
             "detector": self._detector.snapshot() if self._detector else None,
-            "recent": [[j.source, j.id, list(j.answer), j.truth] for j in self._recent],
+            "recent": [[j.answer.packed(), j.truth] for j in self._recent],
             "flags": [self._pending, self._missed],
             "since_rise": self._since_rise,
             "labels": self.labels,
@@ -200,7 +201,7 @@ class ErrorWatch:
         self.start()
         if self._detector is not None and state["detector"] is not None:
             self._detector.restore(state["detector"])
-        self._recent.extend(Judged(s, i, Answer(*answer), truth) for s, i, answer, truth in state["recent"])
+        self._recent.extend(Judged(unpacked(answer), truth) for answer, truth in state["recent"])
         self._pending, self._missed = state["flags"]
         self._since_rise = state["since_rise"]
         self.labels = state["labels"]

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from schemas.clean import Clean
 from schemas.config import ShiftDrift
-from schemas.prediction import Prediction
 from schemas.record import Kind
 from streams.detectors.text import FEATURES, Vocabulary, features, terms
+from streams.drift.answer import Answer
 from streams.drift.batch import AnswerBatch, CleanBatch
 from streams.drift.compare import Features
 from streams.drift.rows import Row
@@ -110,7 +110,8 @@ class PredictionWatch:
         """Take the next answers at `now_s`; returns the shift that they complete the evidence for."""
 
         def row(index: int) -> Row:
-            return Row(float(batch.times[index]), self._readings(batch.answers[index]), batch.event(index))
+            answer = batch.answers[index]
+            return Row(float(batch.times[index]), self._readings(answer), answer.where)
 
         return self.shift.update(batch.times, batch.partitions, now_s, row)
 
@@ -118,7 +119,7 @@ class PredictionWatch:
         """Return what is read of an answer."""
         return Features(("class", "confidence"), (max(1, len(self._classes)), 0), joint=False)
 
-    def _readings(self, answer: Prediction) -> list[float]:
+    def _readings(self, answer: Answer) -> list[float]:
         """Return the code of the class, and the score; classes that the reference does not know share one."""
         code = self._classes.get(answer.label)
         if code is None and self.shift.comparison is None and len(self._classes) < _MAX_CLASSES:

@@ -5,30 +5,16 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from schemas.label import Label
+from streams.drift.answer import Answer, unpacked
 from streams.drift.batch import AnswerBatch
 
 _MAX_PREDICTIONS: Final = 100_000
 _MAX_LABELS: Final = 50_000
 
 
-class Answer(NamedTuple):
-    """A prediction as far as judging it needs. `event_time`, `predicted_at` in seconds since 1970."""
-
-    version: int
-    label: str
-    event_time: float
-    predicted_at: float
-    topic: str
-    partition: int
-    offset: int
-    score: float
-
-
 class Judged(NamedTuple):
-    """A prediction with its truth."""
+    """An answer with its truth."""
 
-    source: str
-    id: str
     answer: Answer
     truth: str
 
@@ -59,19 +45,14 @@ class LabelJoin:
         """Take answers; returns those judged whose labels were here first."""
         found = []
         answers, labels = self._answers, self._labels
-        for prediction, time in zip(batch.answers, batch.times.tolist(), strict=True):
-            key = (prediction.source, prediction.id)
+        for answer in batch.answers:
+            key = (answer.source, answer.id)
             if answers.get(key, self) is None:
                 self.counters["predicted_again"] += 1
                 continue
-            at = prediction.event
-            answer = Answer(
-                prediction.version, prediction.label, time, prediction.predicted_at.timestamp(),
-                at.topic, at.partition, at.offset, prediction.score,
-            )  # fmt: skip
             if labels and (waiting := labels.pop(key, None)) is not None:
                 answers[key] = None
-                found.append(Judged(*key, answer, waiting[0]))
+                found.append(Judged(answer, waiting[0]))
             else:
                 answers[key] = answer
             if len(answers) > self._max_predictions:
@@ -88,7 +69,7 @@ class LabelJoin:
             answer = answers.get(key)
             if answer is not None:
                 answers[key] = None
-                found.append(Judged(*key, answer, label.label))
+                found.append(Judged(answer, label.label))
             elif key in answers:
                 self.counters["relabelled"] += 1
             else:
@@ -113,7 +94,7 @@ class LabelJoin:
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""
         return {
-            "answers": [[*key, answer] for key, answer in self._answers.items()],
+            "answers": [[*key, answer and answer.packed()] for key, answer in self._answers.items()],
             "labels": [[*key, *label] for key, label in self._labels.items()],
             "counters": dict(self.counters),
         }
@@ -121,7 +102,7 @@ class LabelJoin:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot."""
         self._answers = OrderedDict(
-            ((source, id), Answer(*answer) if answer else None) for source, id, answer in state["answers"]
+            ((source, id), unpacked(answer) if answer else None) for source, id, answer in state["answers"]
         )
         self._labels = OrderedDict(((source, id), (label, at)) for source, id, label, at in state["labels"])
         self.counters = Counter(state["counters"])

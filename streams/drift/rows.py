@@ -36,30 +36,34 @@ def row_of(fields: Sequence[Any]) -> Row:
 
 
 class Thinned:
-    """At most `2 * capacity` rows, evenly taken from all that were offered."""
+    """At most `2 * capacity` rows, evenly taken from all that were offered.
 
-    def __init__(self, capacity: int) -> None:
+    One of `stride` is kept, and of twice as many whenever there are too many. Rows are costly to make: who
+    knows how many events will come begins with a larger stride.
+    """
+
+    def __init__(self, capacity: int, stride: int = 1) -> None:
         self._capacity = capacity
         self.rows: list[Row] = []
         self.seen = 0
-        self._stride = 1
+        self.stride = stride
 
     def offered(self, count: int) -> Iterator[int]:
         """Count events, and yield the indices of those whose rows are to be kept before the next is asked."""
         first = self.seen
         self.seen += count
-        index = -first % self._stride
+        index = -first % self.stride
         while index < count:
             yield index
             index += 1
-            index += -(first + index) % self._stride
+            index += -(first + index) % self.stride
 
     def keep(self, row: Row) -> None:
         """Keep a row that was wanted."""
         self.rows.append(row)
         if len(self.rows) >= 2 * self._capacity:
             self.rows = self.rows[::2]
-            self._stride *= 2
+            self.stride *= 2
 
     def add(self, row: Row) -> None:
         """Keep a row if its turn has come."""
@@ -76,13 +80,13 @@ class Thinned:
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""
-        return {"rows": [list(row) for row in self.rows], "seen": self.seen, "stride": self._stride}
+        return {"rows": [list(row) for row in self.rows], "seen": self.seen, "stride": self.stride}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot."""
         self.rows = [row_of(row) for row in state["rows"]]
         self.seen = state["seen"]
-        self._stride = state["stride"]
+        self.stride = state["stride"]
 
 
 def matrix(rows: Sequence[Row], width: int) -> Floats:

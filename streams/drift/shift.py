@@ -19,7 +19,7 @@ from streams.operators.windows import EventWindows, Windowing
 
 Floats = npt.NDArray[np.float64]
 _MAX_LISTED: Final = 8
-_MAX_ROWS: Final = 2048
+_MAX_ROWS: Final = 1024
 _AGREEING: Final = 8
 _IDLE_S: Final = 5.0
 _OPEN: Final = 8
@@ -66,8 +66,8 @@ class ShiftWatch:
     event time is; a partition that lies six windows behind the others is not waited for. When for five
     seconds nothing but late events came, event time itself went back, and the windows begin anew there.
 
-    `features` is asked once, when the reference is complete. Memory: eight open windows of twice 2,048 rows;
-    denser streams are thinned evenly.
+    `features` is asked once, when the reference is complete. Memory: eight open windows of twice 1,024 rows
+    (or `min_events`); denser streams are thinned evenly, from the start as much as the window before was.
     """
 
     def __init__(self, config: ShiftDrift, hysteresis: int, features: Callable[[], Features]) -> None:
@@ -94,10 +94,10 @@ class ShiftWatch:
         self._watermark = Watermark(self._config.lateness, _IDLE_S, agreeing=_AGREEING)
         self._windows = EventWindows(
             Windowing(self._config.window, max_open=_OPEN),
-            lambda: Thinned(max(_MAX_ROWS, self._config.min_events)),
+            lambda: Thinned(max(_MAX_ROWS, self._config.min_events), self._stride),
         )
+        self._stride = 1
         self._gathered: list[Row] = []
-        self._seen = 0
         self._from = float("-inf")  # from where on the gathered windows cover event time
         self._on_time_at: float | None = None
         self._astray = 0
@@ -184,10 +184,12 @@ class ShiftWatch:
         window_s = self._config.window
         for fired in self._windows.advance(max(self._watermark.value, newest - (_OPEN - 2) * window_s)):
             self._gathered += fired.pane.rows
-            self._seen += fired.pane.seen
-            if self._seen >= self._config.min_events and fired.end_s - self._from >= 0.99 * window_s:
+            # Half as much, for the next window may have fewer events: too many rows are cheaper than too few.
+            self._stride = max(1, fired.pane.stride // 2)
+            enough = len(self._gathered) >= self._config.min_events
+            if enough and fired.end_s - self._from >= 0.99 * window_s:
                 found = self._compare(self.comparison, self._gathered) or found
-                self._gathered, self._seen, self._from = [], 0, fired.end_s
+                self._gathered, self._from = [], fired.end_s
         return found
 
     def _compare(self, comparison: Comparison, rows: list[Row]) -> Shift | None:
@@ -235,7 +237,8 @@ class ShiftWatch:
             "comparison": self.comparison.snapshot() if self.comparison else None,
             "watermark": self._watermark.snapshot(),
             "windows": self._windows.snapshot(),
-            "gathered": [[list(row) for row in self._gathered], self._seen],
+            "gathered": [list(row) for row in self._gathered],
+            "stride": self._stride,
             "from": None if self._from == float("-inf") else self._from,
             "astray": [self._astray, self._on_time_at],
             "streaks": [list(item) for item in self._streaks.items()],
@@ -253,9 +256,9 @@ class ShiftWatch:
         self.comparison = Comparison.restored(state["comparison"]) if state["comparison"] else None
         self._watermark.restore(state["watermark"])
         self._windows.restore(state["windows"])
-        rows, self._seen = state["gathered"]
+        self._stride = state["stride"]
         self._from = float("-inf") if state["from"] is None else state["from"]
-        self._gathered = [row_of(row) for row in rows]
+        self._gathered = [row_of(row) for row in state["gathered"]]
         self._astray, self._on_time_at = state["astray"]
         self._streaks = dict(state["streaks"])
         began = state["began"]

@@ -15,8 +15,8 @@ from schemas.config import Stream
 from schemas.dead import Dead
 from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.release import Swap
+from streams.drift.answer import Answer
 from streams.drift.batch import AnswerBatch, CleanBatch
 from streams.drift.error import ErrorWatch, Rise
 from streams.drift.estimate import EstimateWatch
@@ -33,6 +33,7 @@ from streams.drift.wording import (
     Subject,
     error_alert,
     estimate_alert,
+    moment,
     quality_alert,
     recovery,
     silence_alert,
@@ -70,6 +71,11 @@ class DriftWatch:
         self._counts = dict.fromkeys(
             ("events", "rejected", "predictions", "labels", "stale", "other_variant"), 0
         )
+
+    @property
+    def windows(self) -> int:
+        """How many windows of events were compared since the reference."""
+        return self._input.shift.windows
 
     @property
     def _subject(self) -> Subject:
@@ -122,7 +128,7 @@ class DriftWatch:
             return self._end(Signal.QUALITY, why, standing.statistic, standing.threshold, now)
         return []
 
-    def predicted(self, answers: Iterable[Prediction], now: datetime) -> list[DriftAlert]:
+    def predicted(self, answers: Iterable[Answer], now: datetime) -> list[DriftAlert]:
         """Take answers; returns the alerts to write."""
         found = []
         for (variant, version), run in groupby(answers, key=_VARIANT_AND_VERSION):
@@ -207,8 +213,8 @@ class DriftWatch:
 
     def _judge(self, judged: Sequence[Judged], now: datetime) -> list[DriftAlert]:
         """Take answers with their truths; returns the alerts to write."""
-        version, since = self.version, self._adopted_at
-        current = [o for o in judged if o.answer.version == version and o.answer.predicted_at >= since]
+        version, since = self.version, moment(max(0.0, self._adopted_at))
+        current = [j for j in judged if j.answer.version == version and j.answer.predicted_at >= since]
         self._counts["stale"] += len(judged) - len(current)
         if not self._judges:
             return []

@@ -62,7 +62,7 @@ def error_alert(
     """Word a rise of the error rate."""
     worst = sorted(rise.classes.items(), key=lambda item: -item[1][0])[:3]
     where = ", ".join(f"{truth!r} {errors} of {labels} wrong" for truth, (errors, labels) in worst if errors)
-    first = rise.first.answer
+    first = rise.first.answer.event
     summary = (
         f"Stream {subject.stream!r}{subject.called}: error rate rose from {rise.before:.1%} to "
         f"{rise.after:.1%} "
@@ -89,7 +89,7 @@ def error_alert(
             "error_rate": {"before": rise.before, "after": rise.after},
             "classes": {t: {"errors": e, "labels": n, "rate": e / n} for t, (e, n) in rise.classes.items()},
             "examples": [
-                {"source": j.source, "id": j.id, "predicted": j.answer.label, "truth": j.truth}
+                {"source": j.answer.source, "id": j.answer.id, "predicted": j.answer.label, "truth": j.truth}
                 for j in rise.examples
             ],
             "first": {"topic": first.topic, "partition": first.partition, "offset": first.offset},

@@ -34,6 +34,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.answer import Answer
 from streams.drift.batch import CleanBatch
 from streams.drift.watch import DriftWatch
 from streams.engines.memory import MemoryRecord
@@ -154,7 +155,7 @@ class Live:
         self._labelled(row.number, row.at_s, row.number)
         self._raised(self._watch.clean(CleanBatch.of(event.clean, event.at), now), row.number)
         if answer is not None:
-            self._raised(self._watch.predicted([answer], now), row.number)
+            self._raised(self._watch.predicted([Answer.of(answer)], now), row.number)
             self._score(row, answer.label, {"no_change": self._last, **others})
         judges = row.number >= self._plan.train_rows
         wanted, fair = self._chooser.wants(answer.score if answer else 0.0) if judges else (True, False)

@@ -7,8 +7,8 @@ from random import Random
 from schemas.config import EstimateDrift, Stream
 from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.answer import Answer
 from streams.drift.batch import AnswerBatch
 from streams.drift.estimate import Drop, EstimateWatch
 from streams.drift.watch import DriftWatch
@@ -16,22 +16,19 @@ from streams.drift.watch import DriftWatch
 START = datetime(2026, 3, 14, tzinfo=UTC)
 
 
-def answer(number: int, score: float, version: int = 1) -> Prediction:
+def answer(number: int, score: float, version: int = 1) -> Answer:
     """Return an answer, a second after the one before."""
     place = Coordinates("events.clean", 0, number)
     time = START + timedelta(seconds=number)
-    return Prediction(
+    return Answer(
         stream="requests",
         source="a",
         id=str(number),
         event=place,
-        raw=place,
         event_time=time,
         label="norm",
         score=score,
-        model="requests",
         version=version,
-        sha256="",
         predicted_at=time,
     )
 

@@ -7,29 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.answer import Answer
 from streams.drift.batch import AnswerBatch
 from streams.drift.join import LabelJoin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def prediction(id: str, label: str = "a") -> Prediction:
+def prediction(id: str, label: str = "a") -> Answer:
     """Return an answer to an event."""
     place = Coordinates("events.clean", 0, int(id))
-    return Prediction(
+    return Answer(
         stream="s",
         source="x",
         id=id,
         event=place,
-        raw=place,
         event_time=NOW,
         label=label,
         score=1.0,
-        model="m",
         version=1,
-        sha256="",
         predicted_at=NOW,
     )
 
@@ -50,7 +47,7 @@ def test_every_pair_is_judged_once_in_any_order(order: list[tuple[str, str]]) ->
             if kind == "prediction"
             else join.labelled([label(id)])
         )
-        judged += [one.id for one in found]
+        judged += [one.answer.id for one in found]
         restored = LabelJoin()
         restored.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(join.snapshot())))
         join = restored

@@ -8,8 +8,8 @@ from schemas.clean import Clean
 from schemas.config import Stream
 from schemas.drift import DriftAlert
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind
+from streams.drift.answer import Answer
 from streams.drift.batch import CleanBatch
 from streams.drift.watch import DriftWatch
 
@@ -67,7 +67,7 @@ class Traffic:
         self.alerts += raised
         return raised
 
-    def batch(self, events: list[tuple[Clean, Prediction, Label]], labelled: bool) -> list[DriftAlert]:
+    def batch(self, events: list[tuple[Clean, Answer, Label]], labelled: bool) -> list[DriftAlert]:
         """Feed a batch; of three labels, one is there before its answer."""
         now = events[-1][0].time
         raised = []
@@ -82,7 +82,7 @@ class Traffic:
         raised += self.watch.predicted([answer for _, answer, _ in events], now)
         return raised + (self.watch.labelled(late, now) if labelled else [])
 
-    def event(self, wrong: float, odd: float) -> tuple[Clean, Prediction, Label]:
+    def event(self, wrong: float, odd: float) -> tuple[Clean, Answer, Label]:
         """Return the next event with its answer and its label."""
         number, random, now = self.number, self._random, at(self.number)
         self.number += 1
@@ -99,19 +99,16 @@ class Traffic:
         label = Label(stream="requests", source="shop", id=id, label=truth, labelled_at=now)
         return clean, self.prediction(id, now, answer, place), label
 
-    def prediction(self, id: str, now: datetime, answer: str, place: Coordinates) -> Prediction:
+    def prediction(self, id: str, now: datetime, answer: str, place: Coordinates) -> Answer:
         """Return an answer of the present version."""
-        return Prediction(
+        return Answer(
             stream="requests",
             source="shop",
             id=id,
             event=place,
-            raw=place,
             event_time=now,
             label=answer,
             score=0.8 + 0.2 * self._random.random(),
-            model="requests",
             version=self.version,
-            sha256="0" * 64,
             predicted_at=now,
         )
