@@ -9,9 +9,9 @@ Five aspects of the newest readings are each compared with the same aspect of al
     shape      the means of the newest eight half windows, as one vector
 
 Of an aspect, the distance to the nearest earlier one is taken, and how rare so large a distance is
-(`streams.detectors.rarity`); the rarest aspect counts. It is a conformal nearest-neighbour detector as KNN-CAD
-(V. Ishimtsev et al., "Conformal k-NN anomaly detector for univariate data streams", COPA 2017) with the tail
-extrapolated, and aspects in place of one window of raw values.
+(`streams.detectors.rarity`); the rarest aspect counts. It is a conformal nearest-neighbour detector as
+KNN-CAD is (V. Ishimtsev et al., "Conformal k-NN anomaly detector for univariate data streams", COPA 2017),
+with the tail extrapolated, and with aspects in place of one window of raw values.
 
 What lasts is told once: a reading scores only if it is rarer than all in the `window` before it.
 """
@@ -44,8 +44,8 @@ class Novelty:
     `window` is the length of what is told once, in readings; level and activity are taken over it, shape over
     four of it. The first readings, some 50, score 0, and level, activity and shape join in later.
 
-    Memory: `memory` readings, with their steps and distances some 0.8 MB at the default. Older ones are
-    forgotten: what comes back after longer is new again.
+    Memory: `memory` readings with their steps and distances, 0.7 MB at the default, which is four weeks of a
+    reading every five minutes. Older ones are forgotten: what comes back after longer is new again.
 
     >>> detector = Novelty()
     >>> for reading in range(300):
@@ -57,7 +57,7 @@ class Novelty:
     (1.0, True, 'value')
     """
 
-    def __init__(self, threshold: float = 0.3, window: int = 64, memory: int = 4096) -> None:
+    def __init__(self, threshold: float = 0.3, window: int = 64, memory: int = 8192) -> None:
         """Begin anew.
 
         Raises:

@@ -1,12 +1,14 @@
 """How rare a number is among those before it: consumes numbers, produces minus log10 of a probability.
 
-Two steps. The distance of a number to its nearest neighbour among the earlier ones says how new it is, without
-any model of their distribution (several bands, a heavy tail, whole numbers: all the same). How rare such a
+Two steps. The distance of a number to its nearest neighbour among the earlier ones says how new it is,
+without any model of their distribution (several bands, a heavy tail, whole numbers: all the same). How rare such a
 distance is, its own past says: above a high quantile, distances are taken for exponential (J. Pickands,
-"Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), and as the rate is known
-from few of them, the predictive distribution is Lomax's: P(X > x) = (1 + x/S)^-k after k excesses of sum S.
+"Statistical inference using extreme order statistics", Annals of Statistics 3, 1975). As the rate is known
+from few of them, the predictive distribution is that of K. S. Lomax (JASA 49, 1954): after k excesses of sum S,
+P(X > x) = (1 + x/S)^-k.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from math import dist, log10
@@ -23,23 +25,24 @@ _BLUR: Final = 1e-3
 
 
 class SortedWindow:
-    """The newest `size` numbers, in the order of their values. Memory: 40 bytes a number."""
+    """The newest `size` numbers, in the order of their values. Memory: 16 bytes a number."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._restart([])
-
-    def _restart(self, values: list[float]) -> None:
-        self._order = deque(values)
-        self._sorted = sorted(values)
+        self._ring = array("d")
+        self._oldest = 0
+        self._sorted = array("d")
 
     def __len__(self) -> int:
         return len(self._sorted)
 
     def add(self, value: float) -> None:
-        if len(self._order) == self._size:
-            del self._sorted[bisect_left(self._sorted, self._order.popleft())]
-        self._order.append(value)
+        if len(self._ring) < self._size:
+            self._ring.append(value)
+        else:
+            del self._sorted[bisect_left(self._sorted, self._ring[self._oldest])]
+            self._ring[self._oldest] = value
+            self._oldest = (self._oldest + 1) % self._size
         insort(self._sorted, value)
 
     def nearest(self, value: float) -> float:
@@ -54,11 +57,11 @@ class SortedWindow:
     def excesses(self, share: float) -> tuple[float, int, float]:
         """Return the quantile that `share` of the numbers lie above, how many do, and the sum of excesses."""
         known = self._sorted
-        quantile = known[len(known) - 1 - int(share * len(known))]
+        quantile = self.upper(share)
         at = bisect_right(known, quantile)
         return quantile, len(known) - at, sum(known[at:]) - (len(known) - at) * quantile
 
-    def at_least(self, share: float) -> float:
+    def upper(self, share: float) -> float:
         """Return the quantile that `share` of the numbers lie above."""
         return self._sorted[len(self._sorted) - 1 - int(share * len(self._sorted))]
 
@@ -67,10 +70,12 @@ class SortedWindow:
         return self._sorted[-1]
 
     def snapshot(self) -> list[float]:
-        return list(self._order)
+        return [*self._ring[self._oldest :], *self._ring[: self._oldest]]
 
     def restore(self, state: list[float]) -> None:
-        self._restart(list(state))
+        self._ring = array("d", state)
+        self._oldest = 0
+        self._sorted = array("d", sorted(state))
 
 
 class Tail:
@@ -91,7 +96,7 @@ class Tail:
         (0.0, True)
         """
         rare = 0.0
-        if len(self._known) >= _LEAST_DISTANCES and distance > self._known.at_least(_TAIL) + resolution:
+        if len(self._known) >= _LEAST_DISTANCES and distance > self._known.upper(_TAIL) + resolution:
             quantile, count, total = self._known.excesses(_TAIL)
             total += _BLUR * self._known.largest + resolution
             beyond = log10(1.0 + (distance - quantile) / total)

@@ -1,7 +1,7 @@
 """NAB's folder: consumes data/ and labels/combined_windows.json, produces series with their windows.
 
-    FOLDER/data/GROUP/NAME.csv               timestamp,value; a row a reading, in the order of time
-    FOLDER/labels/combined_windows.json      {"GROUP/NAME.csv": [[first timestamp, last timestamp], …], …}
+FOLDER/data/GROUP/NAME.csv               timestamp,value; a row a reading, in the order of time
+FOLDER/labels/combined_windows.json      {"GROUP/NAME.csv": [[first timestamp, last timestamp], …], …}
 """
 
 import csv
@@ -86,7 +86,9 @@ def _series(name: str, path: Path, labelled: list[tuple[str, str]], labels: Path
                 times.append(_time(time))
                 values.append(float(value))
             except ValueError as error:
-                raise Fatal(f"{path} line {rows.line_num}: {','.join(row)[:60]!r} is no row: {error}") from error
+                raise Fatal(
+                    f"{path} line {rows.line_num}: {','.join(row)[:60]!r} is no row: {error}"
+                ) from error
     if not times:
         raise Fatal(f"{path} has no rows")
     return Series(name, times, values, _windows(name, times, labelled, labels))

@@ -48,7 +48,7 @@ def sigmoid(position: float) -> float:
     >>> round(sigmoid(-1.0), 5), round(sigmoid(-0.5), 5), sigmoid(0.0), sigmoid(3.5)
     (0.98661, 0.84828, 0.0, -1.0)
     """
-    return -1.0 if position > 3.0 else 2.0 / (1.0 + exp(5.0 * position)) - 1.0  # noqa: PLR2004  # NAB's bound
+    return -1.0 if position > 3.0 else 2.0 / (1.0 + exp(5.0 * position)) - 1.0
 
 
 class Places(msgspec.Struct, frozen=True):
