@@ -1,11 +1,11 @@
 """How rare a number is among those before it: consumes numbers, produces minus log10 of a probability.
 
 Two steps. The distance of a number to its nearest neighbour among the earlier ones says how new it is,
-without any model of their distribution (several bands, a heavy tail, whole numbers: all the same). How rare such a
-distance is, its own past says: above a high quantile, distances are taken for exponential (J. Pickands,
-"Statistical inference using extreme order statistics", Annals of Statistics 3, 1975). As the rate is known
-from few of them, the predictive distribution is that of K. S. Lomax (JASA 49, 1954): after k excesses of sum S,
-P(X > x) = (1 + x/S)^-k.
+without any model of their distribution (several bands, a heavy tail, whole numbers: all the same). How rare
+such a distance is, its own past says: above a high quantile, distances are taken for exponential
+(J. Pickands, "Statistical inference using extreme order statistics", Annals of Statistics 3, 1975). As their
+mean is known from few of them, the predictive distribution is that of K. S. Lomax (JASA 49, 1954): after k
+excesses of sum S, P(X > x) = (1 + x/S)^-k.
 """
 
 from array import array

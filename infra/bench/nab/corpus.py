@@ -5,7 +5,9 @@ FOLDER/labels/combined_windows.json      {"GROUP/NAME.csv": [[first timestamp, l
 """
 
 import csv
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ from schemas.errors import Fatal
 
 _DATA: Final = "data"
 _LABELS: Final = "labels/combined_windows.json"
+_HEADER: Final = ["timestamp", "value"]
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -76,22 +79,29 @@ def _labels(path: Path) -> dict[str, list[tuple[str, str]]]:
 def _series(name: str, path: Path, labelled: list[tuple[str, str]], labels: Path) -> Series:
     times: list[datetime] = []
     values: list[float] = []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        if (header := next(rows, [])) != ["timestamp", "value"]:
-            raise Fatal(f"{path} line 1: the header is `timestamp,value`, not {','.join(header)[:60]!r}")
-        for row in rows:
-            try:
-                time, value = row
-                times.append(_time(time))
-                values.append(float(value))
-            except ValueError as error:
-                raise Fatal(
-                    f"{path} line {rows.line_num}: {','.join(row)[:60]!r} is no row: {error}"
-                ) from error
+    for number, row in _rows(path):
+        try:
+            time, value = row
+            times.append(_time(time))
+            values.append(_finite(value))
+        except ValueError as error:
+            raise Fatal(f"{path} line {number}: {','.join(row)[:60]!r} is no row: {error}") from error
     if not times:
         raise Fatal(f"{path} has no rows")
     return Series(name, times, values, _windows(name, times, labelled, labels))
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows below the header with their line numbers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        try:
+            if (header := next(rows, [])) != _HEADER:
+                raise Fatal(f"{path} line 1: the header is `timestamp,value`, not {','.join(header)[:60]!r}")
+            for row in rows:
+                yield rows.line_num, row
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise Fatal(f"{path} is no CSV file in UTF-8: {error}") from error
 
 
 def _windows(name: str, times: list[datetime], labelled: list[tuple[str, str]], labels: Path) -> list[Window]:
@@ -109,6 +119,13 @@ def _windows(name: str, times: list[datetime], labelled: list[tuple[str, str]], 
     if ends != sorted(ends):
         raise Fatal(f"{labels}, {name}: the windows overlap, or are not in the order of time")
     return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
 
 
 def _time(text: str) -> datetime:
