@@ -25,6 +25,8 @@ from streams.detectors.rarity import Scalars, Shapes
 Aspect = Literal["value", "step", "level", "activity", "shape"]
 """What of a reading is new."""
 
+THRESHOLD: Final = 0.3
+"""The score from which on a reading is an anomaly, unless it is set otherwise."""
 DECADES: Final = 10.0
 """The rarity, in powers of ten, from which on the score is 1."""
 
@@ -37,12 +39,12 @@ _RESOLUTION: Final = 1e-12
 class Novelty:
     """Rates readings between 0 (seen before) and 1, and tells which are anomalies.
 
-    A score of 0.3 means that an aspect lies farther from all before it than once in 10^3 readings of a steady
-    series, 0.4 that it does so once in 10^4, and so on; five aspects are watched, so steady noise alarms
-    about once in 1,000 readings at the default `threshold`.
+    A score of 0.3 means that, by the tail of its past distances, an aspect lies as far from all before it
+    once in 10^3 times, 0.4 once in 10^4, and so on. Steady noise alarms once or twice in 1,000 readings at
+    the default `threshold`, and at 0.4 half as often: tails are heavier (`infra/docs/anomalies.md`).
 
     `window` is the length of what is told once, in readings; level and activity are taken over it, shape over
-    four of it. The first readings, some 50, score 0, and level, activity and shape join in later.
+    four of it. The first 40 readings score 0; level and activity are rated after 300, shape after 1,750.
 
     Memory: `memory` readings with their steps and distances, 0.7 MB at the default, which is four weeks of a
     reading every five minutes. Older ones are forgotten: what comes back after longer is new again.
@@ -57,7 +59,7 @@ class Novelty:
     (1.0, True, 'value')
     """
 
-    def __init__(self, threshold: float = 0.3, window: int = 64, memory: int = 8192) -> None:
+    def __init__(self, threshold: float = THRESHOLD, window: int = 64, memory: int = 8192) -> None:
         """Begin anew.
 
         Raises:

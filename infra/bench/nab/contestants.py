@@ -18,9 +18,6 @@ Contestant = Callable[[Sequence[float]], Floats]
 """Readings (rows) in, scores in [0, 1] (rows) out."""
 
 OURS: Final = "novelty"
-DEFAULT_THRESHOLD: Final = 0.3
-"""The detector's own threshold, whatever the labels say."""
-
 _SEED: Final = 42
 _GAUSSIAN_WINDOW: Final = 6400
 _LEAST_SIGMA: Final = 1e-6
@@ -28,7 +25,7 @@ _LEAST_SIGMA: Final = 1e-6
 
 def novelty(values: Sequence[float]) -> Floats:
     """Ours: nearest-neighbour distances of five aspects."""
-    detector = Novelty(DEFAULT_THRESHOLD)
+    detector = Novelty()
     scores = np.empty(len(values))
     for row, value in enumerate(values):
         detector.update(value)

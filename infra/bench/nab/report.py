@@ -17,7 +17,7 @@ def tables(figures: dict[str, Any]) -> str:
     detectors = figures["detectors"]
     first = next(iter(detectors))
     about = f"{figures['series']} series, {figures['rows']:,} readings, {figures['windows']} windows"
-    parts = [about, _scores(detectors)]
+    parts = [about, _scores(detectors), _halves(first, detectors[first])]
     if OURS in detectors:
         parts.append(_own(detectors[OURS]))
     parts.append(f"{first}, series by series, {STANDARD.name} profile\n{_series(detectors[first])}")
@@ -33,6 +33,11 @@ def _scores(detectors: dict[str, Any]) -> str:
         counts = f"{standard['found']:12}{standard['false_alarms']:12}"
         lines.append(f"{name:<{wide}}{scores}{counts}{said['us_per_reading']:12.1f}")
     return "\n".join(lines)
+
+
+def _halves(name: str, said: dict[str, Any]) -> str:
+    halves = ", ".join(f"{half[STANDARD.name]:.2f}" for half in said["halves"].values())
+    return f"{name} on every other series alone, and on those between them: {halves} ({STANDARD.name})"
 
 
 def _own(said: dict[str, Any]) -> str:

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from infra.bench.nab.contestants import CONTESTANTS, DEFAULT_THRESHOLD, OURS
+from infra.bench.nab.contestants import CONTESTANTS, OURS
 from infra.bench.nab.corpus import Series
 from infra.bench.nab.profiles import PROFILES, STANDARD, Profile
 from infra.bench.nab.scoring import Floats, Outcome, Places, normalised, outcome, places, sweep
+from streams.detectors.novelty import THRESHOLD
 
 Progress = Callable[[str], None]
 _HALVES: Final = {"even": 0, "odd": 1}
@@ -100,6 +101,6 @@ def _detector(judge: Judge, name: str, scored: Scored) -> dict[str, Any]:
     }
     if name == OURS:
         said["own_threshold"] = {
-            profile.name: judge.at(scored.scores, profile, DEFAULT_THRESHOLD) for profile in PROFILES
+            profile.name: judge.at(scored.scores, profile, THRESHOLD) for profile in PROFILES
         }
     return said
