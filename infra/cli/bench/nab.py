@@ -28,23 +28,29 @@ def nab(
 ) -> None:
     """Score the anomaly detector on series with labelled anomalies, beside simple peers.
 
-    The folder is the Numenta Anomaly Benchmark's, or one of your own that is laid out as it is:
+    The folder is the Numenta Anomaly Benchmark's, or one of your own that is
+    laid out as it is:
 
-      git clone --depth 1 https://github.com/numenta/NAB && headrace bench nab NAB --report nab.html
+      git clone --depth 1 https://github.com/numenta/NAB
+      headrace bench nab NAB --report nab.html
 
-    data/GROUP/NAME.csv holds rows of timestamp,value; labels/combined_windows.json names for each file the
-    first and last time of every window in which an anomaly should be told ("[]" where there is none).
+    data/GROUP/NAME.csv holds rows of timestamp,value;
+    labels/combined_windows.json names for each file the first and last time of
+    every window in which an anomaly should be told ("[]" where there is none).
 
-    Detectors see one reading after the other, each series anew, with one setting for all. The score is NAB's:
-    a window is worth its earliest alarm, up to 1, the sooner the more; an alarm outside costs .11, a missed
-    window 1 (standard); false alarms cost twice as much with reward_low_FP_rate, misses with
-    reward_low_FN_rate. The first 15 % of a series, of 5,000 readings at most, are not judged. 0 is a detector
-    that never alarms, 100 one that finds everything at once and nothing else.
+    Detectors see one reading after the other, each series anew, with one
+    setting for all. The score is NAB's: a window is worth its earliest alarm,
+    up to 1, the sooner the more; an alarm outside costs .11, a missed window 1
+    (standard); false alarms cost twice as much with reward_low_FP_rate, misses
+    with reward_low_FN_rate. The first 15 % of a series, of 5,000 readings at
+    most, are not judged. 0 is a detector that never alarms, 100 one that finds
+    everything at once and nothing else.
 
-    NAB lets each detector have the threshold that is best over all series of the run, which flatters every
-    detector alike; what ours scores at its own threshold is shown below the table.
+    NAB lets each detector have the threshold that is best over all series of
+    the run, which flatters every detector alike; what ours scores at its own
+    threshold is shown below the table.
 
-    A minute on the whole benchmark; without the slow half_space_trees ten seconds.
+    Half a minute on the whole benchmark; four seconds with --detectors novelty.
     """
     from infra.bench.nab.corpus import read
     from infra.bench.nab.report import tables, write
