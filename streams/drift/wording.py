@@ -8,7 +8,7 @@ from typing import Any, Final
 from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
-from streams.drift.quality import Worse
+from streams.drift.ratios import Worse
 from streams.drift.rows import Event
 
 RUNBOOKS: Final = {
@@ -33,6 +33,7 @@ _RATIOS: Final = {
     "repaired": "of the events had to be repaired",
     "late": "of the events come late",
     "new_field": "of the events have a field that none had",
+    "duplicate": "of what is sent are copies",
     "absent_field": "of the events lack a field that all had",
 }
 

@@ -29,6 +29,7 @@ from infra.backtest.watch import Alert
 from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.config import Model, Stream
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
@@ -118,6 +119,9 @@ class Live:
                 says = f"{dead.reason.value}: {dead.message}"
                 history.refuse(Problem(origin.file, origin.line, dead.field, says))
                 self._raised(self._watch.rejected(dead, now), len(history.rows))
+            elif out.topic == topics.COPIES.name:
+                at = Coordinates(out.topic, 0, start)
+                self._raised(self._watch.dropped(codec.decode(out.value, Copies), at, now), len(history.rows))
             elif out.topic == topics.CLEAN.name:
                 clean = codec.decode(out.value, Clean)
                 label = batch[clean.raw.offset - start].label
