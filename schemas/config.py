@@ -192,7 +192,7 @@ class ShiftDrift(Section):
     """Drift of distributions, feature by feature, over event-time windows.
 
     `detectors` are the tests that decide; `psi` is the least population stability index that matters, and the
-    other tests have their own. A window closes once events have come that are `lateness` younger than its end;
+    other tests have theirs. A window closes once events have come that are `lateness` younger than its end;
     what comes for it later is counted and left out.
     """
 
