@@ -189,19 +189,28 @@ class ErrorDrift(Section):
 
 
 class ShiftDrift(Section):
-    """Drift of a distribution: population stability index per feature over event-time windows.
+    """Drift of distributions, feature by feature, over event-time windows.
 
-    Of what comes in (features of events), and of what the model answers (class shares, confidence). A window
-    closes once events have come that are `lateness` younger than its end; what comes for it later is counted
-    and left out.
+    `detectors` are the tests that decide; `psi` is the least population stability index that matters, and the
+    other tests have theirs. A window closes once events have come that are `lateness` younger than its end;
+    what comes for it later is counted and left out.
     """
 
+    detectors: tuple[Literal["psi", "ks", "wasserstein", "chi_squared", "jensen_shannon"], ...] = Field(
+        default=("psi",), min_length=1
+    )
     psi: float = Field(default=0.25, gt=0)
     window: Duration = 60.0
     lateness: Duration = 1.0
     reference: int = Field(default=2000, ge=100)
     min_events: int = Field(default=300, ge=50)
     enabled: bool = True
+
+
+class InputDrift(ShiftDrift):
+    """Drift of what comes in; with `joint`, all features of the events are also compared together."""
+
+    joint: bool = True
 
 
 class EstimateDrift(Section):
@@ -238,7 +247,7 @@ class Drift(Section):
     """
 
     error: ErrorDrift = ErrorDrift()
-    input: ShiftDrift = ShiftDrift()
+    input: InputDrift = InputDrift()
     prediction: ShiftDrift = ShiftDrift()
     estimate: EstimateDrift = EstimateDrift()
     quality: QualityDrift = QualityDrift()

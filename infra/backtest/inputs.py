@@ -13,9 +13,11 @@ from schemas.clean import Clean
 from schemas.config import Drift
 from schemas.drift import Response, Signal
 from schemas.record import Coordinates, Kind
+from streams.drift.batch import CleanBatch
 from streams.drift.inputs import InputWatch
 from streams.drift.shift import Shift
-from streams.drift.wording import Subject, shift_alert
+from streams.drift.shift_wording import shift_alert
+from streams.drift.wording import Subject
 
 _BEGIN_S: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _END_S: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
@@ -56,11 +58,13 @@ class Inputs:
             text=row.text,
             values={name: value for name, value in row.values.items() if not isinstance(value, str)},
         )
-        shift = self._watch.update(clean, at, at_s)
+        shift = self._watch.update(CleanBatch.of(clean, at), at_s)
         if shift is None:
             return None
         self._watch.start()
-        return Alert(row.number, "input", "psi", _worded(shift), _evidence(shift), shift.first[2])
+        return Alert(
+            row.number, "input", shift.found_by.name, _worded(shift), _evidence(shift), shift.first[2]
+        )
 
 
 def _evidence(shift: Shift) -> dict[str, Any]:
@@ -75,8 +79,8 @@ def _worded(shift: Shift) -> str:
     """Say which features moved, and since which row."""
     named = "; ".join(f"{m.name} from {m.before:.3g} to {m.after:.3g}" for m in shift.moved[:_NAMED])
     more = f" and {len(shift.moved) - _NAMED} more" if len(shift.moved) > _NAMED else ""
-    top = shift.moved[0]
+    top = shift.found_by
     return (
-        f"on average {named}{more} (PSI {top.psi:.2f}, threshold {top.threshold:.2f}),"
+        f"on average {named}{more} ({top.name} {top.statistic:.2g}, threshold {top.threshold:.2g}),"
         f" since about row {shift.first[2]:,}"
     )

@@ -102,11 +102,12 @@ def _word(value: Value) -> str:
 
 def _psi(before: Floats, after: Floats, categories: int) -> float:
     from streams.detectors.psi import Psi
+    from streams.detectors.reference import Reference, Window
 
     if not before.size or not after.size:
         return 0.0
-    detector = Psi(("",), before[:, None], threshold=MOVED, categories=(categories,))
-    detector.update(after[:, None])
+    detector = Psi(Reference(("",), before[:, None], categories=(categories,)), (), threshold=MOVED)
+    detector.update(Window(detector.reference, after[:, None]))
     return float(detector.statistics[0])
 
 

@@ -24,13 +24,18 @@ class ModelName(StrEnum):
 
 
 class DetectorName(StrEnum):
-    """Which detector watches the errors."""
+    """Which detector watches the errors; `MMD` watches vectors of numbers instead."""
 
     ENSEMBLE = "ensemble"
+    VOTE = "vote"
     ADWIN = "adwin"
     HDDM_W = "hddm_w"
     HDDM_A = "hddm_a"
+    KSWIN = "kswin"
+    DDM = "ddm"
+    EDDM = "eddm"
     PAGE_HINKLEY = "page_hinkley"
+    MMD = "mmd"
 
 
 class Choice(StrEnum):
@@ -95,6 +100,10 @@ class Plan:
         Raises:
             Fatal: the message names them.
         """
+        if self.detector is DetectorName.MMD and (self.model is not ModelName.NONE or self.columns.errors):
+            raise Fatal(
+                "--detector mmd watches the rows' numbers; it goes with --model none, without --errors"
+            )
         if not self.stream:
             return
         if self.reset_on_alarm or self.model is not ModelName.AUTO or self.columns.errors:

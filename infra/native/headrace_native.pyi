@@ -47,6 +47,10 @@ class RecordBlock(Sequence[Record]):
 
     @property
     def next_offset(self) -> int: ...
+    def values(self) -> list[bytes | None]:
+        """Return the records' values, None for tombstones."""
+
+    def offsets(self) -> list[int]: ...
     def since(self, offset: int) -> RecordBlock:
         """Return the records from an offset on."""
 

@@ -1,4 +1,4 @@
-"""The `drift` worker: consumes clean and rejected events, answers, labels and swaps, produces `alerts.drift`.
+"""The `drift` worker: consumes events, cleaned or not, answers, labels and swaps, produces `alerts.drift`.
 
     fetch ─▶ watches ─▶ checkpoint (positions, memory, alerts to write) ─▶ one transaction: alerts + positions
 
@@ -10,17 +10,19 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from headrace_native import RecordBlock
 
 from infra.runtime import metrics
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.blocks import carry_blocks
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.log import get_logger
@@ -28,15 +30,17 @@ from infra.runtime.settings import Settings
 from schemas.clean import Clean
 from schemas.codec import decode
 from schemas.config import Stream
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
-from schemas.prediction import Prediction
-from schemas.record import Coordinates, Incoming
+from schemas.record import Coordinates
 from schemas.release import Swap
-from schemas.topics import CLEAN, DEAD, LABELS, PREDICTIONS, SWAPS
+from schemas.topics import CLEAN, COPIES, DEAD, LABELS, PREDICTIONS, SWAPS
 from streams.alerts.delivery import deliver
+from streams.drift.answer import Answer
+from streams.drift.batch import CleanBatch
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
 from streams.drift.levels import StreamLevels
@@ -44,12 +48,15 @@ from streams.drift.log import GROUP, AlertLog, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)
-_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS, DEAD)
+_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS, DEAD, COPIES)
 _TICK_S: Final = 1.0
 _SAVE_EVERY_S: Final = 15.0
 _LOOK_BACK: Final = timedelta(hours=1)
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 15.0
+
+_Record = TypeVar("_Record", Clean, Answer, Label, Swap, Dead, Copies)
+_OfStream = TypeVar("_OfStream", Answer, Label, Swap)
 
 
 async def run(settings: Settings) -> None:
@@ -99,10 +106,11 @@ class DriftWorker:
         self._left_out: Counter[str] = Counter()
         self._route = {
             settings.topic(CLEAN): self._clean,
-            settings.topic(PREDICTIONS): self._prediction,
-            settings.topic(LABELS): self._label,
-            settings.topic(SWAPS): self._swap,
+            settings.topic(PREDICTIONS): self._predictions,
+            settings.topic(LABELS): self._labels,
+            settings.topic(SWAPS): self._swaps,
             settings.topic(DEAD): self._dead,
+            settings.topic(COPIES): self._copies,
         }
 
     async def run(self) -> None:
@@ -125,6 +133,7 @@ class DriftWorker:
         try:
             await self._log.start()
             await lifecycle.start(consumer)
+            carry_blocks(consumer)
             await self._resume(consumer)
             await self._watch(consumer)
         finally:
@@ -175,11 +184,12 @@ class DriftWorker:
         saved_at = ticked_at = time.monotonic()
         changed = False
         while True:
-            fetched = await consumer.getmany(timeout_ms=200, max_records=1000)
+            fetched = await consumer.getmany(timeout_ms=200)
             alerts: list[DriftAlert] = []
-            for partition, records in fetched.items():
-                alerts += self._feed(records)
-                self._positions[partition] = records[-1].offset + 1
+            for partition, blocks in fetched.items():
+                for block in blocks:
+                    alerts += self._route[partition.topic](partition, block)
+                    self._positions[partition] = block.next_offset
                 changed = True
             if time.monotonic() - ticked_at > _TICK_S:
                 ticked_at, now = time.monotonic(), self._clock.now()
@@ -187,16 +197,6 @@ class DriftWorker:
             if alerts or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
                 await self._commit(alerts)
                 saved_at, changed = time.monotonic(), False
-
-    def _feed(self, records: Sequence[Incoming]) -> list[DriftAlert]:
-        """Hand records to the watches; what cannot be read is counted and left out."""
-        alerts: list[DriftAlert] = []
-        for record in records:
-            try:
-                alerts += self._route[record.topic](record)
-            except Rejected as error:
-                self._count(f"unreadable {record.topic}", str(error))
-        return alerts
 
     async def _commit(self, alerts: list[DriftAlert]) -> None:
         """Save first, then send: whatever happens between is made good from the file."""
@@ -218,32 +218,75 @@ class DriftWorker:
                 recovered=alert.recovered,
             )
 
-    def _clean(self, record: Incoming) -> list[DriftAlert]:
-        clean = decode(record.value or b"", Clean)
-        watch = self._of(clean.stream)
-        at = Coordinates(record.topic, record.partition, record.offset)
-        return watch.clean(clean, at, self._clock.now()) if watch else []
+    def _clean(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        streams: dict[str, tuple[list[int], list[Clean]]] = {}
+        for offset, clean in self._decoded(place, block, Clean):
+            offsets, events = streams.setdefault(clean.stream, ([], []))
+            offsets.append(offset)
+            events.append(clean)
+        alerts: list[DriftAlert] = []
+        for stream, (offsets, events) in streams.items():
+            if (watch := self._of(stream)) is not None:
+                batch = CleanBatch(place.topic, place.partition, offsets, events)
+                alerts += watch.clean(batch, self._clock.now())
+        return alerts
 
-    def _prediction(self, record: Incoming) -> list[DriftAlert]:
-        prediction = decode(record.value or b"", Prediction)
-        watch = self._of(prediction.stream)
-        return watch.predicted(prediction, self._clock.now()) if watch else []
+    def _predictions(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        alerts: list[DriftAlert] = []
+        for watch, answers in self._by_stream(self._decoded(place, block, Answer)):
+            alerts += watch.predicted(answers, self._clock.now())
+        return alerts
 
-    def _label(self, record: Incoming) -> list[DriftAlert]:
-        label = decode(record.value or b"", Label)
-        watch = self._of(label.stream)
-        return watch.labelled(label, self._clock.now()) if watch else []
+    def _labels(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        alerts: list[DriftAlert] = []
+        for watch, labels in self._by_stream(self._decoded(place, block, Label)):
+            alerts += watch.labelled(labels, self._clock.now())
+        return alerts
 
-    def _swap(self, record: Incoming) -> list[DriftAlert]:
-        swap = decode(record.value or b"", Swap)
-        if (watch := self._of(swap.stream)) is not None:
-            watch.swapped(swap)
+    def _swaps(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        for watch, swaps in self._by_stream(self._decoded(place, block, Swap)):
+            for swap in swaps:
+                watch.swapped(swap)
         return []
 
-    def _dead(self, record: Incoming) -> list[DriftAlert]:
-        dead = decode(record.value or b"", Dead)
-        watch = self._of(dead.stream) if dead.stream else None  # most of what cannot be read has no stream
-        return watch.rejected(dead, self._clock.now()) if watch else []
+    def _dead(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        alerts: list[DriftAlert] = []
+        for _, dead in self._decoded(place, block, Dead):
+            # Most of what cannot be read has no stream.
+            if dead.stream and (watch := self._of(dead.stream)) is not None:
+                alerts += watch.rejected(dead, self._clock.now())
+        return alerts
+
+    def _copies(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        alerts: list[DriftAlert] = []
+        for offset, copies in self._decoded(place, block, Copies):
+            if (watch := self._of(copies.stream)) is not None:
+                at = Coordinates(place.topic, place.partition, offset)
+                alerts += watch.dropped(copies, at, self._clock.now())
+        return alerts
+
+    def _decoded(
+        self, place: TopicPartition, block: RecordBlock, contract: type[_Record]
+    ) -> Iterator[tuple[int, _Record]]:
+        """Yield what a block holds; what cannot be read is counted and left out."""
+        for offset, value in zip(block.offsets(), block.values(), strict=True):
+            try:
+                record = decode(value or b"", contract)
+            except Rejected as error:
+                self._count(f"unreadable {place.topic}", str(error))
+            else:
+                yield offset, record
+
+    def _by_stream(
+        self, records: Iterable[tuple[int, _OfStream]]
+    ) -> Iterator[tuple[DriftWatch, list[_OfStream]]]:
+        """Yield each stream's records, in their order, with its watch."""
+        streams: dict[str, list[_OfStream]] = {}
+        for _, record in records:
+            streams.setdefault(record.stream, []).append(record)
+        for stream, found in streams.items():
+            if (watch := self._of(stream)) is not None:
+                yield watch, found
 
     def _of(self, stream: str) -> DriftWatch | None:
         watch = self._watches.get(stream)

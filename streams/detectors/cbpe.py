@@ -27,17 +27,15 @@ class Cbpe:
     def __init__(self) -> None:
         self._answers = np.zeros(BINS)
         self._right = np.zeros(BINS)
-
-    @property
-    def labels(self) -> int:
+        self.labels = 0
         """How many judged answers it was calibrated with."""
-        return int(self._answers.sum())
 
     def learn(self, score: float, right: bool) -> None:  # noqa: FBT001  # an answer's score and its outcome
         """Take an answer whose truth is known."""
         at = _bin(score)
         self._answers[at] += 1
         self._right[at] += right
+        self.labels += 1
 
     def calibrated(self, scores: Sequence[float]) -> Floats:
         """Return for each score (N,) the probability that an answer with it is right (N,)."""
@@ -60,6 +58,7 @@ class Cbpe:
         """Go on from a snapshot."""
         self._answers = np.asarray(state["answers"], dtype=np.float64)
         self._right = np.asarray(state["right"], dtype=np.float64)
+        self.labels = int(self._answers.sum())
 
 
 def _bin(score: float) -> int:

@@ -1,8 +1,8 @@
 """Change of a joint distribution: consumes vectors one by one, says when a window left the reference.
 
 The maximum mean discrepancy between a reference and the newest `window` vectors (A. Gretton et al., "A kernel
-two-sample test", JMLR 13, 2012), with random Fourier features of a Gaussian kernel (A. Rahimi, B. Recht, NIPS
-2007), so that the reference is one mean vector whatever its size. Thresholds are configured for an expected
+two-sample test", JMLR 13, 2012), with random Fourier features of a Gaussian kernel, so that the reference is
+one mean vector whatever its size. Thresholds are configured for an expected
 run time: without a change an alarm comes after so many vectors on average, at every step with the same
 probability whatever the steps before showed (O. Cobb, A. Van Looveren, J. Klaise, "Sequential multivariate
 change detection with calibrated and memoryless false detection rates", AISTATS 2022). So the first windows,
@@ -14,10 +14,10 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from streams.detectors.fourier import FEATURES, FourierFeatures
+
 Floats = npt.NDArray[np.float64]
-FEATURES: Final = 256
 BOOTSTRAPS: Final = 20_000
-_MEDIAN_OF: Final = 500
 _AT_ONCE: Final = 500
 
 
@@ -51,13 +51,8 @@ class Mmd:
             raise ValueError(f"{len(reference)} vectors; a window of {window} needs {4 * window} at least")
         rng = np.random.default_rng(seed)
         self._window = window
-        self._centre = reference.mean(axis=0)
-        self._scale = np.where((spread := reference.std(axis=0)) > 0, spread, 1.0)
-        scaled = self._scaled(reference)
-        width = scaled.shape[1]
-        self._directions = rng.normal(size=(width, FEATURES)) / _median_distance(scaled, rng)
-        self._phases = rng.uniform(0.0, 2.0 * np.pi, FEATURES)
-        features = self._features(scaled)
+        self._fourier = FourierFeatures(reference, rng)
+        features = self._fourier.of(reference)
         self._mean = features.mean(axis=0)
         self._thresholds = _thresholds(features, window, 1.0 / expected_run_time, bootstraps, rng)
         self._start()
@@ -84,7 +79,7 @@ class Mmd:
         """Take the next vector; after a detection the window begins anew."""
         if self._detected:
             self._start()
-        new = self._features(self._scaled(vector[np.newaxis, :]))[0]
+        new = self._fourier.of(vector[np.newaxis, :])[0]
         at = self._seen % self._window
         self._sum += new - self._ring[at]
         self._ring[at] = new
@@ -95,23 +90,11 @@ class Mmd:
         self.statistic = float(distance @ distance)
         self._detected = self.statistic > self.threshold
 
-    def _scaled(self, vectors: Floats) -> Floats:
-        scaled: Floats = (vectors - self._centre) / self._scale
-        return scaled
-
-    def _features(self, scaled: Floats) -> Floats:
-        """Return random features (N, F) whose inner products are the kernel's values."""
-        features: Floats = np.cos(scaled @ self._directions + self._phases) * np.sqrt(2.0 / FEATURES)
-        return features
-
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain JSON values."""
         return {
             "window": self._window,
-            "centre": self._centre.tolist(),
-            "scale": self._scale.tolist(),
-            "directions": self._directions.tolist(),
-            "phases": self._phases.tolist(),
+            "fourier": self._fourier.snapshot(),
             "mean": self._mean.tolist(),
             "thresholds": self._thresholds.tolist(),
             "ring": self._ring.tolist(),
@@ -123,7 +106,8 @@ class Mmd:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot, whatever this detector was made for."""
         self._window = state["window"]
-        for name in ("centre", "scale", "directions", "phases", "mean", "thresholds", "ring"):
+        self._fourier = FourierFeatures.restored(state["fourier"])
+        for name in ("mean", "thresholds", "ring"):
             setattr(self, f"_{name}", np.asarray(state[name], dtype=np.float64))
         self._sum = self._ring.sum(axis=0)
         self._seen = state["seen"]
@@ -136,15 +120,6 @@ class Mmd:
         detector = cls.__new__(cls)
         detector.restore(state)
         return detector
-
-
-def _median_distance(vectors: Floats, rng: np.random.Generator) -> float:
-    """Return the median distance of two vectors: the kernel's width (Gretton's heuristic)."""
-    some = vectors[rng.permutation(len(vectors))[:_MEDIAN_OF]]
-    squares = (some**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2.0 * some @ some.T, 0.0))
-    found = float(np.median(distances[np.triu_indices(len(some), 1)]))
-    return found if found > 0 else 1.0
 
 
 def _thresholds(

@@ -1,7 +1,8 @@
 """What of a text can drift, as numbers: consumes `Clean.text`, produces one row of features for the PSI.
 
-No embedding: lengths, what kinds of characters there are, and how much of it was never seen before. New kinds
-of payloads move these long before anyone has labelled them.
+Lengths, what kinds of characters there are, and how much of it was never seen before: new kinds of payloads
+move these long before anyone has labelled them. Beside them stand the text's terms, which say in words what
+moved, and their embedding by feature hashing, for tests of all together.
 """
 
 import re
@@ -11,7 +12,11 @@ from math import log1p, log2
 from typing import Final
 from zlib import crc32
 
+import numpy as np
+import numpy.typing as npt
+
 _MASK: Final = re.compile(r"<(?:num|ip|email|id|uuid|hex|date|time|url|path|host|mac|user)>")
+_TERM: Final = re.compile(rf"{_MASK.pattern}|[^\W_]+|[^\w\s]+")
 _TOKEN: Final = re.compile(r"[^\W_]+")
 _SYMBOLS: Final = re.compile(r"[^\w\s]+")
 _SPECIAL: Final = {
@@ -26,6 +31,10 @@ _SPECIAL: Final = {
 }
 _MAX_CHARACTERS: Final = 4096
 _MAX_TERMS: Final = 50_000
+_TERMS_OF_TEXT: Final = 32
+_TERM_CHARACTERS: Final = 40
+EMBEDDED: Final = 64
+"""Dimensions of a text's embedding."""
 
 FEATURES: Final = (
     "length",
@@ -62,6 +71,30 @@ class Vocabulary:
     def snapshot(self) -> list[int]:
         """Return the hashes, ready for JSON; `Vocabulary(hashes)` restores them."""
         return sorted(self._known)
+
+
+def terms(text: str) -> tuple[str, ...]:
+    """Return the words, masks and runs of symbols of a text, each once, in order, 32 of them at most.
+
+    >>> terms("GET /shop?q=red OR q=<num>")
+    ('get', '/', 'shop', '?', 'q', '=', 'red', 'or', '<num>')
+    """
+    found = _TERM.findall(text[:_MAX_CHARACTERS].lower())
+    return tuple(dict.fromkeys(term[:_TERM_CHARACTERS] for term in found))[:_TERMS_OF_TEXT]
+
+
+def embedded(found: Iterable[str]) -> npt.NDArray[np.float64]:
+    """Return the embedding of a text's terms, `(64,)`, of length 1 or, for no terms, 0.
+
+    Each term adds ±1 to a place of its hash's choice (K. Weinberger et al., "Feature hashing for large scale
+    multitask learning", ICML 2009).
+    """
+    vector = np.zeros(EMBEDDED)
+    for term in found:
+        hashed = _hash(term)
+        vector[hashed % EMBEDDED] += 1.0 if hashed & 0x8000_0000 else -1.0
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
 
 
 def features(text: str, vocabulary: Vocabulary) -> list[float]:

@@ -1,7 +1,7 @@
 """Drift of the error rate: consumes judged answers of the serving version, finds when it rises."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import log, sqrt
@@ -19,7 +19,8 @@ from streams.detectors.kswin import Kswin
 from streams.detectors.page_hinkley import PageHinkley
 from streams.detectors.protocol import ErrorDetector
 from streams.detectors.vote import Vote
-from streams.drift.join import Answer, Judged
+from streams.drift.answer import unpacked
+from streams.drift.join import Judged
 
 DETECTORS: Final[dict[str, Callable[[float], ErrorDetector]]] = {
     "ensemble": Ensemble,
@@ -74,23 +75,33 @@ class ErrorWatch:
         self._since_rise: int | None = None  # labels since the newest rise of this version
         self.labels = 0
 
-    def update(self, judged: Judged) -> Rise | None:
-        """Take the next judged answer; returns the rise that it completes the evidence for."""
-        self._recent.append(judged)
-        self.labels += 1
-        if self._since_rise is not None:
-            self._since_rise += 1
-        if self._detector is None:
-            return None
-        self._detector.update(judged.error)
-        self._pending = self._pending or self._detector.drift_detected
-        if not self._pending or self.labels < self._config.min_labels:
-            return None
-        self._pending = False
-        rise = self._rise()
-        if rise is not None:
-            self._since_rise = 0
-        return rise
+    @property
+    def min_labels(self) -> int:
+        """So many labels are waited for."""
+        return self._config.min_labels
+
+    def update(self, judged: Sequence[Judged]) -> tuple[int, Rise | None]:
+        """Take judged answers up to the first rise; returns how many were taken, and the rise."""
+        taken = 0
+        while taken < len(judged):
+            # One that was seen before there were labels enough is looked at as soon as there are.
+            until = max(1, self.min_labels - self.labels) if self._pending else len(judged)
+            rest = judged[taken : taken + until]
+            detected = _first(self._detector, rest)
+            count = len(rest) if detected is None else detected + 1
+            self._recent.extend(rest[:count])
+            self.labels += count
+            if self._since_rise is not None:
+                self._since_rise += count
+            taken += count
+            self._pending = self._pending or detected is not None
+            if self._pending and self.labels >= self.min_labels:
+                self._pending = False
+                rise = self._rise()
+                if rise is not None:
+                    self._since_rise = 0
+                    return taken, rise
+        return taken, None
 
     def fell_short(self) -> Rise | None:
         """Return, once, the rise over the baseline that a version which took over did not undo."""
@@ -159,7 +170,7 @@ class ErrorWatch:
 
     def _described(self, drifted: list[Judged], new: list[Judged], before: float, threshold: float) -> Rise:
         # Labels come out of order: the 5 % quantile is early, and not as early as one straggler.
-        times = sorted(j.answer.event_time for j in drifted)
+        times = sorted(j.answer.event_time.timestamp() for j in drifted)
         labels = Counter(j.truth for j in new)
         errors = Counter(j.truth for j in new if j.error)
         return Rise(
@@ -178,7 +189,7 @@ class ErrorWatch:
         """Return the state as plain values."""
         return {
             "detector": self._detector.snapshot() if self._detector else None,
-            "recent": [[j.source, j.id, list(j.answer), j.truth] for j in self._recent],
+            "recent": [[j.answer.packed(), j.truth] for j in self._recent],
             "flags": [self._pending, self._missed],
             "since_rise": self._since_rise,
             "labels": self.labels,
@@ -190,11 +201,25 @@ class ErrorWatch:
         self.start()
         if self._detector is not None and state["detector"] is not None:
             self._detector.restore(state["detector"])
-        self._recent.extend(Judged(s, i, Answer(*answer), truth) for s, i, answer, truth in state["recent"])
+        self._recent.extend(Judged(unpacked(answer), truth) for answer, truth in state["recent"])
         self._pending, self._missed = state["flags"]
         self._since_rise = state["since_rise"]
         self.labels = state["labels"]
         self.baseline = state["baseline"]
+
+
+def _first(detector: ErrorDetector | None, judged: Sequence[Judged]) -> int | None:
+    """Return the index of the answer at which a detector finds a rise; what follows was not taken."""
+    if detector is None:
+        return None
+    errors = [one.answer.label != one.truth for one in judged]
+    if isinstance(detector, Ensemble):
+        return detector.update_many(errors)
+    for index, error in enumerate(errors):
+        detector.update(error)
+        if detector.drift_detected:
+            return index
+    return None
 
 
 def _rate(judged: list[Judged]) -> float:

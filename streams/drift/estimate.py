@@ -11,8 +11,9 @@ from statistics import fmean, pstdev
 from typing import Any, Final
 
 from schemas.config import EstimateDrift
-from schemas.prediction import Prediction
 from streams.detectors.cbpe import Cbpe
+from streams.drift.answer import Answer, unpacked
+from streams.drift.batch import AnswerBatch
 from streams.drift.rows import Event, event_of
 
 _REFERENCE_BLOCKS: Final = 8
@@ -47,7 +48,7 @@ class EstimateWatch:
         """Begin with a new version: its scores mean something else."""
         self._cbpe = Cbpe()
         self._reference: list[float] = []
-        self._block: list[tuple[float, float, Event]] = []  # score, event time, event
+        self._block: list[Answer] = []
         self._below = 0
         self._began: tuple[float, Event] | None = None
         self.quiet = 0
@@ -76,22 +77,33 @@ class EstimateWatch:
         """The estimated accuracy of the reference, once there is one."""
         return fmean(self._reference) if len(self._reference) == _REFERENCE_BLOCKS else None
 
+    @property
+    def learns(self) -> bool:
+        """Whether labels are still needed to calibrate the scores."""
+        return self._cbpe.labels < self._config.min_labels
+
     def judged(self, score: float, right: bool) -> None:  # noqa: FBT001  # an answer's score and its outcome
         """Take an answer with its truth; what calibrates is what comes before the reference."""
-        if self._cbpe.labels < self._config.min_labels:
+        if self.learns:
             self._cbpe.learn(score, right)
 
-    def update(self, prediction: Prediction) -> Drop | None:
-        """Take the next answer; returns the drop that it completes the evidence for."""
-        if self._cbpe.labels < self._config.min_labels:
+    def update(self, batch: AnswerBatch) -> Drop | None:
+        """Take the next answers; returns the latest drop that they complete the evidence for."""
+        if self.learns:
             return None
-        at = prediction.event
-        event = (at.topic, at.partition, at.offset, prediction.source, prediction.id)
-        self._block.append((prediction.score, prediction.event_time.timestamp(), event))
-        if len(self._block) < self._config.min_events:
-            return None
+        found = None
+        start = 0
+        while start < len(batch.answers):
+            stop = min(len(batch.answers), start + self._config.min_events - len(self._block))
+            self._block += batch.answers[start:stop]
+            start = stop
+            if len(self._block) >= self._config.min_events:
+                found = self._complete() or found
+        return found
+
+    def _complete(self) -> Drop | None:
         block, self._block = self._block, []
-        self.estimate, error = self._cbpe.estimate([score for score, _, _ in block])
+        self.estimate, error = self._cbpe.estimate([answer.score for answer in block])
         if len(self._reference) < _REFERENCE_BLOCKS:
             self._reference.append(self.estimate)
             return None
@@ -104,7 +116,7 @@ class EstimateWatch:
         scatter = hypot(pstdev(self._reference), error)
         return fmean(self._reference) - max(self._config.margin, _DEVIATIONS * scatter)
 
-    def _compare(self, block: list[tuple[float, float, Event]], estimate: float, error: float) -> Drop | None:
+    def _compare(self, block: list[Answer], estimate: float, error: float) -> Drop | None:
         threshold = self.threshold(error)
         if estimate >= threshold:
             self._below, self._began = 0, None
@@ -112,22 +124,22 @@ class EstimateWatch:
             return None
         self.quiet = 0
         self._below += 1
-        earliest = min(block, key=lambda answer: answer[1])
         if self._began is None:
-            self._began = (earliest[1], earliest[2])
+            earliest = min(block, key=lambda answer: answer.event_time)
+            self._began = (earliest.event_time.timestamp(), earliest.where)
         if self._below < self._hysteresis:
             return None
-        least = sorted(block, key=lambda answer: answer[0])
+        least = sorted(block, key=lambda answer: answer.score)
         return Drop(
             before=fmean(self._reference),
             after=estimate,
             threshold=threshold,
             since=self._began[0],
-            to=max(time for _, time, _ in block),
+            to=max(answer.event_time for answer in block).timestamp(),
             answers=len(block),
             labels=self._cbpe.labels,
             first=self._began[1],
-            examples=[event for _, _, event in least[:_EXAMPLES]],
+            examples=[answer.where for answer in least[:_EXAMPLES]],
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -135,7 +147,7 @@ class EstimateWatch:
         return {
             "cbpe": self._cbpe.snapshot(),
             "reference": self._reference,
-            "block": [[score, time, list(event)] for score, time, event in self._block],
+            "block": [answer.packed() for answer in self._block],
             "below": self._below,
             "began": None if self._began is None else [self._began[0], list(self._began[1])],
             "quiet": self.quiet,
@@ -146,7 +158,7 @@ class EstimateWatch:
         """Go on from a snapshot."""
         self._cbpe.restore(state["cbpe"])
         self._reference = list(state["reference"])
-        self._block = [(score, time, event_of(event)) for score, time, event in state["block"]]
+        self._block = [unpacked(answer) for answer in state["block"]]
         self._below = state["below"]
         began = state["began"]
         self._began = None if began is None else (began[0], event_of(began[1]))

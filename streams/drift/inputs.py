@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from schemas.clean import Clean
-from schemas.config import ShiftDrift
-from schemas.prediction import Prediction
-from schemas.record import Coordinates, Kind
-from streams.detectors.text import FEATURES, Vocabulary, features
+from schemas.config import InputDrift, ShiftDrift
+from schemas.record import Kind
+from streams.detectors.text import FEATURES, Vocabulary, features, terms
+from streams.drift.answer import Answer
+from streams.drift.batch import AnswerBatch, CleanBatch
+from streams.drift.compare import Features
 from streams.drift.rows import Row
 from streams.drift.shift import Shift, ShiftWatch
 
@@ -16,15 +18,16 @@ _MAX_CLASSES: Final = 100
 
 
 class InputWatch:
-    """Features of events: a sensor's readings by name, a text's shape and novelty.
+    """Features of events: a sensor's readings by name, a text's shape, novelty and terms.
 
     The first half of a text reference teaches the vocabulary; novelty is measured from there on.
     """
 
-    def __init__(self, kind: Kind, config: ShiftDrift, hysteresis: int) -> None:
-        self._kind = kind
+    def __init__(self, kind: Kind, config: InputDrift, hysteresis: int) -> None:
+        self._joint = config.joint
+        self._sensor = kind is Kind.SENSOR
         self._teach_until = config.reference // 2
-        self.shift = ShiftWatch(config, hysteresis)
+        self.shift = ShiftWatch(config, hysteresis, self._features)
         self.start()
 
     def start(self) -> None:
@@ -34,30 +37,34 @@ class InputWatch:
         self._vocabulary = Vocabulary()
         self._taught = 0
 
-    def update(self, clean: Clean, at: Coordinates, now_s: float) -> Shift | None:
-        """Take the next event at `now_s`; returns the shift that it completes the evidence for."""
-        time = clean.time.timestamp()
-        found = self.shift.advance(time, at.partition, now_s)
-        if (sample := self.shift.place(time)) is not None:
-            event = (at.topic, at.partition, at.offset, clean.source, clean.id)
-            sample.keep(Row(time, self._readings(clean), event))
-        if self.shift.reference() is not None:
-            sensor = self._kind is Kind.SENSOR
-            self.shift.watch(list(self._names) if sensor else FEATURES, missing=sensor)
-        return found
+    def update(self, batch: CleanBatch, now_s: float) -> Shift | None:
+        """Take the next events at `now_s`; returns the shift that they complete the evidence for."""
 
-    def _readings(self, clean: Clean) -> list[float]:
-        if self._kind is Kind.SENSOR:
-            return self._values(clean)
-        row = features(clean.text, self._vocabulary)
+        def row(index: int) -> Row:
+            clean = batch.events[index]
+            if self._sensor:
+                return Row(float(batch.times[index]), self._values(clean), batch.event(index))
+            readings, found = self._shape(clean.text), terms(clean.text)
+            return Row(float(batch.times[index]), readings, batch.event(index), found)
+
+        return self.shift.update(batch.times, batch.partitions, now_s, row)
+
+    def _features(self) -> Features:
+        """Return what the reference that was collected has."""
+        if self._sensor:
+            return Features(list(self._names), joint=self._joint)
+        return Features(FEATURES, missing=False, joint=self._joint, text=True)
+
+    def _shape(self, text: str) -> list[float]:
+        row = features(text, self._vocabulary)
         if self._taught < self._teach_until:
             self._taught += 1
-            self._vocabulary.learn(clean.text)
+            self._vocabulary.learn(text)
             row[-2:] = [float("nan")] * 2  # what teaches the vocabulary cannot be new to it
         return row
 
     def _values(self, clean: Clean) -> list[float]:
-        if self.shift.psi is None and len(self._names) < _MAX_FEATURES:
+        if self.shift.comparison is None and len(self._names) < _MAX_FEATURES:
             for name in clean.values:
                 self._names.setdefault(name, len(self._names))
         row = [float("nan")] * len(self._names)
@@ -87,7 +94,7 @@ class PredictionWatch:
     """What the model answers: the shares of its classes, and how sure it is."""
 
     def __init__(self, config: ShiftDrift, hysteresis: int) -> None:
-        self.shift = ShiftWatch(config, hysteresis)
+        self.shift = ShiftWatch(config, hysteresis, self._features)
         self.start()
 
     def start(self) -> None:
@@ -100,24 +107,25 @@ class PredictionWatch:
         """The classes of the reference, in the order of their codes."""
         return list(self._classes)
 
-    def update(self, prediction: Prediction, now_s: float) -> Shift | None:
-        """Take the next answer at `now_s`; returns the shift that it completes the evidence for."""
-        time = prediction.event_time.timestamp()
-        at = prediction.event
-        found = self.shift.advance(time, at.partition, now_s)
-        if (sample := self.shift.place(time)) is not None:
-            event = (at.topic, at.partition, at.offset, prediction.source, prediction.id)
-            sample.keep(Row(time, [self._code(prediction.label), prediction.score], event))
-        if self.shift.reference() is not None:
-            self.shift.watch(("class", "confidence"), (max(1, len(self._classes)), 0))
-        return found
+    def update(self, batch: AnswerBatch, now_s: float) -> Shift | None:
+        """Take the next answers at `now_s`; returns the shift that they complete the evidence for."""
 
-    def _code(self, label: str) -> float:
-        """Return a class's code; classes that the reference does not know share one."""
-        code = self._classes.get(label)
-        if code is None and self.shift.psi is None and len(self._classes) < _MAX_CLASSES:
-            code = self._classes[label] = len(self._classes)
-        return float(len(self._classes) if code is None else code)
+        def row(index: int) -> Row:
+            answer = batch.answers[index]
+            return Row(float(batch.times[index]), self._readings(answer), answer.where)
+
+        return self.shift.update(batch.times, batch.partitions, now_s, row)
+
+    def _features(self) -> Features:
+        """Return what is read of an answer."""
+        return Features(("class", "confidence"), (max(1, len(self._classes)), 0))
+
+    def _readings(self, answer: Answer) -> list[float]:
+        """Return the code of the class, and the score; classes that the reference does not know share one."""
+        code = self._classes.get(answer.label)
+        if code is None and self.shift.comparison is None and len(self._classes) < _MAX_CLASSES:
+            code = self._classes[answer.label] = len(self._classes)
+        return [float(len(self._classes) if code is None else code), answer.score]
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""

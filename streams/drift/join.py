@@ -1,33 +1,20 @@
 """Joins labels with predictions by `(source, id)`: consumes both in any order, produces judged answers."""
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from schemas.label import Label
-from schemas.prediction import Prediction
+from streams.drift.answer import Answer, unpacked
+from streams.drift.batch import AnswerBatch
 
 _MAX_PREDICTIONS: Final = 100_000
 _MAX_LABELS: Final = 50_000
 
 
-class Answer(NamedTuple):
-    """A prediction as far as judging it needs. `event_time`, `predicted_at` in seconds since 1970."""
-
-    version: int
-    label: str
-    event_time: float
-    predicted_at: float
-    topic: str
-    partition: int
-    offset: int
-    score: float
-
-
 class Judged(NamedTuple):
-    """A prediction with its truth."""
+    """An answer with its truth."""
 
-    source: str
-    id: str
     answer: Answer
     truth: str
 
@@ -54,39 +41,43 @@ class LabelJoin:
         self._labels: OrderedDict[Key, tuple[str, float]] = OrderedDict()
         self.counters: Counter[str] = Counter()
 
-    def predicted(self, prediction: Prediction) -> Judged | None:
-        """Take a prediction; returns it judged when its label was here first."""
-        key = (prediction.source, prediction.id)
-        if self._answers.get(key, self) is None:
-            self.counters["predicted_again"] += 1
-            return None
-        answer = Answer(
-            prediction.version,
-            prediction.label,
-            prediction.event_time.timestamp(),
-            prediction.predicted_at.timestamp(),
-            prediction.event.topic,
-            prediction.event.partition,
-            prediction.event.offset,
-            prediction.score,
-        )
-        waiting = self._labels.pop(key, None)
-        self._answers[key] = answer if waiting is None else None
-        if len(self._answers) > self._max_predictions:
-            _, dropped = self._answers.popitem(last=False)
-            self.counters["unlabelled"] += dropped is not None
-        return None if waiting is None else Judged(*key, answer, waiting[0])
+    def predicted(self, batch: AnswerBatch) -> list[Judged]:
+        """Take answers; returns those judged whose labels were here first."""
+        found = []
+        answers, labels = self._answers, self._labels
+        for answer in batch.answers:
+            key = (answer.source, answer.id)
+            if answers.get(key, self) is None:
+                self.counters["predicted_again"] += 1
+                continue
+            if labels and (waiting := labels.pop(key, None)) is not None:
+                answers[key] = None
+                found.append(Judged(answer, waiting[0]))
+            else:
+                answers[key] = answer
+            if len(answers) > self._max_predictions:
+                _, dropped = answers.popitem(last=False)
+                self.counters["unlabelled"] += dropped is not None
+        return found
 
-    def labelled(self, label: Label) -> Judged | None:
-        """Take a label; returns the prediction it judges when that is here."""
-        key = (label.source, label.id)
-        if key in self._answers:
-            answer = self._answers[key]
-            self._answers[key] = None
-            if answer is None:
+    def labelled(self, labels: Iterable[Label]) -> list[Judged]:
+        """Take labels; returns the answers that they judge, as far as these are here."""
+        found = []
+        answers = self._answers
+        for label in labels:
+            key = (label.source, label.id)
+            answer = answers.get(key)
+            if answer is not None:
+                answers[key] = None
+                found.append(Judged(answer, label.label))
+            elif key in answers:
                 self.counters["relabelled"] += 1
-                return None
-            return Judged(*key, answer, label.label)
+            else:
+                self._wait(key, label)
+        return found
+
+    def _wait(self, key: Key, label: Label) -> None:
+        """Keep a label that came before its answer; of several the newest."""
         at = label.labelled_at.timestamp()
         waiting = self._labels.get(key)
         if waiting is None or waiting[1] <= at:
@@ -94,7 +85,6 @@ class LabelJoin:
         if len(self._labels) > self._max_labels:
             self._labels.popitem(last=False)
             self.counters["unknown_labels"] += 1
-        return None
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -104,7 +94,7 @@ class LabelJoin:
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values."""
         return {
-            "answers": [[*key, answer] for key, answer in self._answers.items()],
+            "answers": [[*key, answer and answer.packed()] for key, answer in self._answers.items()],
             "labels": [[*key, *label] for key, label in self._labels.items()],
             "counters": dict(self.counters),
         }
@@ -112,7 +102,7 @@ class LabelJoin:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot."""
         self._answers = OrderedDict(
-            ((source, id), Answer(*answer) if answer else None) for source, id, answer in state["answers"]
+            ((source, id), unpacked(answer) if answer else None) for source, id, answer in state["answers"]
         )
         self._labels = OrderedDict(((source, id), (label, at)) for source, id, label, at in state["labels"])
         self.counters = Counter(state["counters"])

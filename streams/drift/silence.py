@@ -4,6 +4,7 @@ Times are those of arrival, for a silent source has no events whose time could b
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any, Final
 
@@ -21,14 +22,15 @@ class SilenceWatch:
         self._after_s = after_s
         self._seen: OrderedDict[str, float] = OrderedDict()
 
-    def seen(self, source: str, now_s: float) -> None:
-        """Note that an event of a source came at `now_s` (seconds since 1970)."""
+    def seen(self, sources: Iterable[str], now_s: float) -> None:
+        """Note that events of sources came at `now_s` (seconds since 1970)."""
         if not self._after_s:
             return
-        self._seen[source] = now_s
-        self._seen.move_to_end(source)
-        if len(self._seen) > _MOST_SOURCES:
-            self._seen.popitem(last=False)
+        for source in sources:
+            self._seen[source] = now_s
+            self._seen.move_to_end(source)
+            if len(self._seen) > _MOST_SOURCES:
+                self._seen.popitem(last=False)
 
     def silent(self, now_s: float) -> list[tuple[str, float]]:
         """Return the sources that sent nothing for too long, with when they last did, at most twenty."""

@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any, Final
 
 from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
-from streams.drift.quality import Worse
+from streams.drift.ratios import Worse
 from streams.drift.rows import Event
-from streams.drift.shift import Moved, Shift
 
 RUNBOOKS: Final = {
     Signal.ERROR: "infra/runbooks/drift-error.md",
@@ -21,7 +19,7 @@ RUNBOOKS: Final = {
     Signal.QUALITY: "infra/runbooks/drift-quality.md",
     Signal.SILENCE: "infra/runbooks/drift-silence.md",
 }
-_NEXT: Final = {
+NEXT: Final = {
     Response.ALERT: "Nothing is changed by itself.",
     Response.INCREMENT: "Headrace is collecting labels to tune the model by itself.",
     Response.RETRAIN: "Headrace is retraining the model by itself.",
@@ -35,6 +33,7 @@ _RATIOS: Final = {
     "repaired": "of the events had to be repaired",
     "late": "of the events come late",
     "new_field": "of the events have a field that none had",
+    "duplicate": "of what is sent are copies",
     "absent_field": "of the events lack a field that all had",
 }
 
@@ -64,12 +63,12 @@ def error_alert(
     """Word a rise of the error rate."""
     worst = sorted(rise.classes.items(), key=lambda item: -item[1][0])[:3]
     where = ", ".join(f"{truth!r} {errors} of {labels} wrong" for truth, (errors, labels) in worst if errors)
-    first = rise.first.answer
+    first = rise.first.answer.event
     summary = (
         f"Stream {subject.stream!r}{subject.called}: error rate rose from {rise.before:.1%} to "
         f"{rise.after:.1%} "
-        f"over the last {rise.labels} labels, since about {_at(rise.since):%Y-%m-%d %H:%M:%S} UTC"
-        f"{'. Worst: ' + where if where else ''}. {_NEXT[response]}"
+        f"over the last {rise.labels} labels, since about {moment(rise.since):%Y-%m-%d %H:%M:%S} UTC"
+        f"{'. Worst: ' + where if where else ''}. {NEXT[response]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.ERROR, first.topic, first.partition, first.offset, detector),
@@ -80,9 +79,9 @@ def error_alert(
         detector=detector,
         statistic=rise.after,
         threshold=rise.threshold,
-        since=_at(rise.since),
-        window_from=_at(rise.since),
-        window_to=_at(rise.to),
+        since=moment(rise.since),
+        window_from=moment(rise.since),
+        window_to=moment(rise.to),
         observations=rise.labels,
         severity=Severity.CRITICAL if rise.after - rise.before >= _MUCH else Severity.WARNING,
         response=response,
@@ -91,7 +90,7 @@ def error_alert(
             "error_rate": {"before": rise.before, "after": rise.after},
             "classes": {t: {"errors": e, "labels": n, "rate": e / n} for t, (e, n) in rise.classes.items()},
             "examples": [
-                {"source": j.source, "id": j.id, "predicted": j.answer.label, "truth": j.truth}
+                {"source": j.answer.source, "id": j.answer.id, "predicted": j.answer.label, "truth": j.truth}
                 for j in rise.examples
             ],
             "first": {"topic": first.topic, "partition": first.partition, "offset": first.offset},
@@ -101,56 +100,12 @@ def error_alert(
     )
 
 
-def shift_alert(
-    subject: Subject,
-    signal: Signal,
-    shift: Shift,
-    *,
-    response: Response,
-    now: datetime,
-    classes: Sequence[str] = (),
-) -> DriftAlert:
-    """Word a shift of inputs or predictions. `classes` names the codes of the feature `class`."""
-    top = shift.moved[0]
-    what = "what comes in has changed" if signal is Signal.INPUT else "the model's answers have changed"
-    listed = "; ".join(_in_words(moved, classes) for moved in shift.moved[:3])
-    more = f" and {len(shift.moved) - 3} more" if len(shift.moved) > 3 else ""
-    summary = (
-        f"Stream {subject.stream!r}{subject.called}: {what} since about "
-        f"{_at(shift.since):%Y-%m-%d %H:%M:%S} UTC: {listed}{more} (PSI {top.psi:.2f}, threshold "
-        f"{top.threshold:.2f}, {shift.observations} events). {_NEXT[response]}"
-    )
-    return DriftAlert(
-        id=subject.alert_id(signal, *shift.first[:3]),
-        stream=subject.stream,
-        model=subject.model,
-        version=subject.version,
-        signal=signal,
-        detector="psi",
-        statistic=top.psi,
-        threshold=top.threshold,
-        since=_at(shift.since),
-        window_from=_at(shift.window_from),
-        window_to=_at(shift.window_to),
-        observations=shift.observations,
-        severity=Severity.WARNING,
-        response=response,
-        summary=summary,
-        evidence={
-            "features": [_evidence(moved, classes) for moved in shift.moved],
-            **_events(shift.first, shift.examples),
-        },
-        runbook=RUNBOOKS[signal],
-        raised_at=now,
-    )
-
-
 def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: datetime) -> DriftAlert:
     """Word a drop of the accuracy that scores let expect."""
     summary = (
         f"Stream {subject.stream!r}{subject.called}: its scores let expect {drop.after:.1%} of the answers "
-        f"to be right, {drop.before:.1%} before, since about {_at(drop.since):%Y-%m-%d %H:%M:%S} UTC "
-        f"({drop.answers} answers; labels are still to say it). {_NEXT[response]}"
+        f"to be right, {drop.before:.1%} before, since about {moment(drop.since):%Y-%m-%d %H:%M:%S} UTC "
+        f"({drop.answers} answers; labels are still to say it). {NEXT[response]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.ESTIMATE, *drop.first[:3]),
@@ -161,16 +116,16 @@ def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: dat
         detector="cbpe",
         statistic=drop.after,
         threshold=drop.threshold,
-        since=_at(drop.since),
-        window_from=_at(drop.since),
-        window_to=_at(drop.to),
+        since=moment(drop.since),
+        window_from=moment(drop.since),
+        window_to=moment(drop.to),
         observations=drop.answers,
         severity=Severity.WARNING,
         response=response,
         summary=summary,
         evidence={
             "accuracy": {"before": drop.before, "after": drop.after, "calibrated_with": drop.labels},
-            **_events(drop.first, drop.examples),
+            **events(drop.first, drop.examples),
         },
         runbook=RUNBOOKS[Signal.ESTIMATE],
         raised_at=now,
@@ -183,7 +138,7 @@ def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: da
     named = f": {listed}" if listed else ""
     summary = (
         f"Stream {subject.stream!r}: {worse.after:.1%} {_RATIOS[worse.ratio]}, {worse.before:.1%} "
-        f"before, since about {_at(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {_NEXT[response]}"
+        f"before, since about {moment(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {NEXT[response]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.QUALITY, *worse.first[:3], worse.ratio),
@@ -194,9 +149,9 @@ def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: da
         detector=worse.ratio,
         statistic=worse.after,
         threshold=worse.threshold,
-        since=_at(worse.since),
-        window_from=_at(worse.since),
-        window_to=_at(worse.to),
+        since=moment(worse.since),
+        window_from=moment(worse.since),
+        window_to=moment(worse.to),
         observations=worse.events,
         severity=Severity.CRITICAL if worse.after >= _MOST else Severity.WARNING,
         response=response,
@@ -204,7 +159,7 @@ def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: da
         evidence={
             "ratio": {"name": worse.ratio, "before": worse.before, "after": worse.after},
             "details": worse.details,
-            **_events(worse.first, worse.examples),
+            **events(worse.first, worse.examples),
         },
         runbook=RUNBOOKS[Signal.QUALITY],
         raised_at=now,
@@ -226,17 +181,17 @@ def silence_alert(
         detector="silence",
         statistic=now.timestamp() - last,
         threshold=after_s,
-        since=_at(last),
-        window_from=_at(last),
+        since=moment(last),
+        window_from=moment(last),
         window_to=now,
         observations=len(silent),
         severity=Severity.WARNING,
         response=Response.ALERT,
         summary=(
             f"Stream {subject.stream!r}: source {source!r}{others} sent nothing since "
-            f"{_at(last):%Y-%m-%d %H:%M:%S} UTC. {_NEXT[Response.ALERT]}"
+            f"{moment(last):%Y-%m-%d %H:%M:%S} UTC. {NEXT[Response.ALERT]}"
         ),
-        evidence={"sources": [{"source": name, "last": _at(at).isoformat()} for name, at in silent]},
+        evidence={"sources": [{"source": name, "last": moment(at).isoformat()} for name, at in silent]},
         runbook=RUNBOOKS[Signal.SILENCE],
         raised_at=now,
     )
@@ -263,9 +218,9 @@ def recovery(
         detector="recovery",
         statistic=statistic,
         threshold=threshold,
-        since=_at(at),
-        window_from=_at(at),
-        window_to=_at(at),
+        since=moment(at),
+        window_from=moment(at),
+        window_to=moment(at),
         observations=0,
         severity=Severity.WARNING,
         response=Response.ALERT,
@@ -277,29 +232,7 @@ def recovery(
     )
 
 
-def _in_words(moved: Moved, classes: Sequence[str]) -> str:
-    if moved.name == "class" and classes:
-        shares = zip([*classes, "other"], moved.before_shares, moved.after_shares, strict=False)
-        name, before, after = max(shares, key=lambda s: abs(s[2] - s[1]))
-        return f"answers {name!r} went from {before:.1%} to {after:.1%}"
-    return f"{moved.name} went from {moved.before:.3g} to {moved.after:.3g} on average"
-
-
-def _evidence(moved: Moved, classes: Sequence[str]) -> dict[str, Any]:
-    bins = [*classes, "other", "missing"] if moved.name == "class" and classes else moved.bins
-    found = {
-        "feature": moved.name,
-        "psi": moved.psi,
-        "threshold": moved.threshold,
-        "ks": moved.ks,
-        "wasserstein": moved.wasserstein,
-        "mean": {"before": moved.before, "after": moved.after},
-        "histogram": {"bins": bins, "before": moved.before_shares, "after": moved.after_shares},
-    }
-    return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in found.items()}
-
-
-def _events(first: Event, examples: Sequence[Event]) -> dict[str, Any]:
+def events(first: Event, examples: Sequence[Event]) -> dict[str, Any]:
     """Return the part of the evidence that says where it began, and shows some events of it."""
     return {
         "examples": [{"source": event[3], "id": event[4]} for event in examples],
@@ -307,5 +240,6 @@ def _events(first: Event, examples: Sequence[Event]) -> dict[str, Any]:
     }
 
 
-def _at(seconds: float) -> datetime:
+def moment(seconds: float) -> datetime:
+    """Return a time in seconds since 1970 as aware UTC."""
     return datetime.fromtimestamp(seconds, UTC)

@@ -5,10 +5,18 @@ Model", PVLDB 8, 2015). Each partition's is the newest time it has shown less th
 them all is the least among the partitions that are not idle, and it never goes back.
 """
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
 _RECENT: Final = 64
+_STRIDE: Final = 8
+_FEW: Final = 32
 
 
 class _Agreement:
@@ -29,6 +37,23 @@ class _Agreement:
             if len(self.ahead) >= self._wanted:
                 self.time_s = agreed = min(time for _, time in self.ahead)
                 self.ahead = [(number, time) for number, time in self.ahead if time > agreed]
+        return self.time_s
+
+    def update_many(self, times_s: Floats) -> float:
+        """Take many at once; looks at the runs of 64 that end at every eighth event, and at the last."""
+        before = np.full(_RECENT - 1, -inf)
+        for number, time in self.ahead:
+            if (at := _RECENT - 2 - (self.events - number)) >= 0:
+                before[at] = time
+        every = np.concatenate((before, times_s))
+        offset = (times_s.size - 1) % _STRIDE
+        runs = np.lib.stride_tricks.sliding_window_view(every, _RECENT)[offset::_STRIDE]
+        least = _RECENT - self._wanted
+        self.time_s = max(self.time_s, float(np.partition(runs, least, axis=1)[:, least].max()))
+        self.events += times_s.size
+        first = self.events - min(_RECENT, every.size) + 1
+        newest = every[-_RECENT:].tolist()
+        self.ahead = [(first + n, time) for n, time in enumerate(newest) if time > self.time_s]
         return self.time_s
 
 
@@ -78,6 +103,18 @@ class Watermark:
         if known is None:
             known = self._partitions[partition] = _Partition()
         known.front = max(known.front, min(time_s, self._agreement.update(time_s)))
+        known.last_s = max(known.last_s, now_s)
+        return self.advance(now_s)
+
+    def update_many(self, partition: int, times_s: Sequence[float] | Floats, now_s: float) -> float:
+        """Take the times of many events of a partition, in their order; returns the watermark after them."""
+        if len(times_s) < _FEW:
+            for time_s in times_s:
+                self.update(partition, float(time_s), now_s)
+            return self.value
+        times = np.asarray(times_s, np.float64)
+        known = self._partitions.setdefault(partition, _Partition())
+        known.front = max(known.front, min(float(times.max()), self._agreement.update_many(times)))
         known.last_s = max(known.last_s, now_s)
         return self.advance(now_s)
 

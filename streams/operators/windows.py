@@ -7,10 +7,16 @@ are aligned to 1970, and cut to the microsecond. Windows of the last so many rea
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 _MOST_AT_ONCE: Final = 1000
 _NEVER: Final = -(2**63)
@@ -186,11 +192,10 @@ class EventWindows(Generic[P]):
         for number in numbers:
             opened = self._open.get((key, number))
             if opened is None:
-                end_us = number * self._step_us + self._size_us
-                if end_us + self._lateness_us <= self._watermark_us:
+                if self._closed(number):
                     closed += 1
                     continue
-                opened = self._make(key, number, end_us)
+                opened = self._make(key, number, number * self._step_us + self._size_us)
                 if opened is None:
                     continue
             elif not opened.stale:
@@ -202,6 +207,31 @@ class EventWindows(Generic[P]):
         elif not found:
             self.counters["refused"] += 1
         return found
+
+    def spread(self, key: str, times_s: Floats) -> Iterator[tuple[P, Ints]]:
+        """Yield the panes that values of these times (N,) belong to, each with the values' indices.
+
+        For tumbling windows; indices ascend. Values whose window is closed count as late.
+
+        Raises:
+            ValueError: the windows overlap.
+        """
+        if self._step_us != self._size_us:
+            raise ValueError("values are spread over tumbling windows only")
+        numbers = np.floor_divide(np.rint(times_s * 1e6).astype(np.int64), self._size_us)
+        for number in np.unique(numbers):
+            indices = np.flatnonzero(numbers == number)
+            panes = self.panes(key, (int(number) * self._size_us) / 1e6)
+            if not panes:
+                # The first of them was counted by asking for its pane.
+                counted = "late" if self._closed(int(number)) else "refused"
+                self.counters[counted] += indices.size - 1
+            for pane in panes:
+                yield pane, indices
+
+    def _closed(self, number: int) -> bool:
+        end_us = number * self._step_us + self._size_us
+        return end_us + self._lateness_us <= self._watermark_us
 
     def _numbers(self, time_us: int) -> range:
         """Return the numbers of the windows that cover a moment, oldest first."""

@@ -29,11 +29,14 @@ from infra.backtest.watch import Alert
 from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.config import Model, Stream
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.answer import Answer
+from streams.drift.batch import CleanBatch
 from streams.drift.watch import DriftWatch
 from streams.engines.memory import MemoryRecord
 from streams.operators.pipeline import CleanPipeline
@@ -116,6 +119,9 @@ class Live:
                 says = f"{dead.reason.value}: {dead.message}"
                 history.refuse(Problem(origin.file, origin.line, dead.field, says))
                 self._raised(self._watch.rejected(dead, now), len(history.rows))
+            elif out.topic == topics.COPIES.name:
+                at = Coordinates(out.topic, 0, start)
+                self._raised(self._watch.dropped(codec.decode(out.value, Copies), at, now), len(history.rows))
             elif out.topic == topics.CLEAN.name:
                 clean = codec.decode(out.value, Clean)
                 label = batch[clean.raw.offset - start].label
@@ -151,9 +157,9 @@ class Live:
     def _one(self, event: _Event, answer: Prediction | None, others: dict[str, str]) -> None:
         row, now = event.row, event.clean.time
         self._labelled(row.number, row.at_s, row.number)
-        self._raised(self._watch.clean(event.clean, event.at, now), row.number)
+        self._raised(self._watch.clean(CleanBatch.of(event.clean, event.at), now), row.number)
         if answer is not None:
-            self._raised(self._watch.predicted(answer, now), row.number)
+            self._raised(self._watch.predicted([Answer.of(answer)], now), row.number)
             self._score(row, answer.label, {"no_change": self._last, **others})
         judges = row.number >= self._plan.train_rows
         wanted, fair = self._chooser.wants(answer.score if answer else 0.0) if judges else (True, False)
@@ -187,7 +193,7 @@ class Live:
                 labelled_at=now,
                 by="history",
             )
-            self._raised(self._watch.labelled(label, now), newest)
+            self._raised(self._watch.labelled([label], now), newest)
 
     def _raised(self, alerts: Sequence[DriftAlert], row: int) -> None:
         for alert in alerts:

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from infra.bench.ingest.events import SOURCES, Maker, partitions, source_of
+from infra.bench.ingest.plan import STREAM
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.fill import MAX_BATCH_BYTES
 from schemas.record import Kind
@@ -34,6 +35,8 @@ class LoadSpec(msgspec.Struct, frozen=True):
     kind: Kind
     rate: float
     total: int
+    streams: tuple[str, ...] = (STREAM,)
+    shift_from: tuple[int, ...] = ()
 
 
 class LoadReport(msgspec.Struct, frozen=True):
@@ -52,7 +55,7 @@ class Load:
 
     def __init__(self, spec: LoadSpec) -> None:
         self._spec = spec
-        self._maker = Maker(spec.kind)
+        self._maker = Maker(spec.kind, spec.streams, spec.shift_from)
         self._keys = [source_of(number) for number in range(SOURCES)]
         self._under_way: set[asyncio.Future[Any]] = set()
         self._failed = 0

@@ -112,7 +112,7 @@ async def measure(plan: IngestPlan, settings: Settings, stack: Stack, say: Say) 
 
 async def _all_up(plan: IngestPlan, settings: Settings, probe: Probe) -> int:
     """Send one event of every source, of another stream, and wait for them; return the rows there are."""
-    maker = Maker(plan.kind, WARM_UP_STREAM)
+    maker = Maker(plan.kind, (WARM_UP_STREAM,))
     async with Publisher(settings, "headrace-bench-ready") as publisher:
         before, now_us = await probe.rows(), time.time_ns() // 1000
         await publisher.send_all(

@@ -139,6 +139,21 @@ impl RecordBlock {
         Ok(Py::new(py, record)?.into_any())
     }
 
+    /// The records' values, `None` for tombstones.
+    fn values<'py>(&self, py: Python<'py>) -> Vec<Option<Bound<'py, PyBytes>>> {
+        let buffers = self.buffers(py);
+        let value = |entry: &Entry| {
+            let (buffer, start, end) = entry.place()?;
+            Some(PyBytes::new(py, &buffers[buffer][start..end]))
+        };
+        self.entries().iter().map(value).collect()
+    }
+
+    /// The records' offsets.
+    fn offsets(&self) -> Vec<i64> {
+        self.entries().iter().map(|entry| entry.offset).collect()
+    }
+
     /// The records from an offset on.
     fn since(&self, offset: i64) -> Self {
         let entries = &self.data.entries[self.from..self.to];

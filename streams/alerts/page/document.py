@@ -69,7 +69,7 @@ def headline(alert: DriftAlert, found: Explanation) -> str:
     if "test" in alert.evidence:
         return "A test: nothing is wrong"
     if change is None:
-        return _HEADLINES[alert.signal]
+        return _HEADLINES.get(alert.signal, f"{alert.signal.value.capitalize()} drift")
     names = {Signal.ERROR: "Error rate", Signal.ESTIMATE: "Expected accuracy"}
     name = names.get(alert.signal, change.name[:1].upper() + change.name[1:])
     before = f"{percent(change.before)} → " if change.before is not None else ""

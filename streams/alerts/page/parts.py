@@ -11,8 +11,10 @@ TESTS: Final = {
     "psi": "PSI",
     "ks": "Kolmogorov-Smirnov",
     "wasserstein": "Wasserstein",
+    "chi_squared": "Cohen's w",
     "chi2": "χ²",
     "jensen_shannon": "Jensen-Shannon",
+    "mmd": "squared MMD",
 }
 _DRAWN: Final = 6
 _SHOWN_TOKENS: Final = 20

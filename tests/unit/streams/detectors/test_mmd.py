@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from streams.detectors.mmd import Mmd
+from streams.detectors.mmd_window import MmdWindow
 from streams.detectors.psi import Psi
+from streams.detectors.reference import Reference, Window
 
 
 def test_without_a_change_it_runs_as_long_as_expected():
@@ -50,9 +52,12 @@ def test_a_change_that_no_feature_shows_alone_is_found():
     covariance = np.array([[1.0, 0.95], [0.95, 1.0]])
     reference = rng.multivariate_normal([0, 0], covariance, size=2_000)
     changed = rng.multivariate_normal([0, 0], covariance * [[1, -1], [-1, 1]], size=2_000)
-    psi = Psi(["a", "b"], reference, threshold=0.1)
-    psi.update(changed)
+    psi = Psi(Reference(["a", "b"], reference), (), threshold=0.1)
+    psi.update(Window(psi.reference, changed))
     assert psi.moved == []
+    whole = MmdWindow(reference)
+    whole.update(changed[:500])
+    assert whole.drift_detected
     detector = Mmd(reference, expected_run_time=10_000, window=20, bootstraps=2_000)
     for vector in rng.multivariate_normal([0, 0], covariance, size=400):
         detector.update(vector)
@@ -90,4 +95,32 @@ def test_a_reference_must_be_large_enough():
     detector = Mmd(np.ones((50, 2)), window=10, bootstraps=100)
     for _ in range(30):
         detector.update(np.ones(2))
+    assert not detector.drift_detected
+
+
+@pytest.mark.parametrize("dimensions", [2, 64])
+def test_windows_pass_as_often_as_chance_says(dimensions):
+    """One steady window in a hundred is taken for a shift where one in a hundred may."""
+    alarms = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        detector = MmdWindow(rng.normal(size=(2_000, dimensions)), alpha=0.01, seed=seed)
+        for _ in range(150):
+            detector.update(rng.normal(size=(rng.integers(50, 400), dimensions)))
+            alarms += detector.drift_detected
+    assert 1 <= alarms <= 16
+
+
+def test_windows_through_json_and_back():
+    """A restored detector measures the same; what is missing is taken to be as usual."""
+    rng = np.random.default_rng(3)
+    reference = rng.normal(size=(500, 4))
+    reference[::7, 2] = np.nan
+    detector = MmdWindow(reference)
+    again = MmdWindow.restored(json.loads(json.dumps(detector.snapshot())))
+    window = rng.normal(size=(300, 4))
+    window[::5, 1] = np.nan
+    for one in (detector, again):
+        one.update(window)
+    assert (detector.statistic, detector.threshold) == (again.statistic, again.threshold)
     assert not detector.drift_detected

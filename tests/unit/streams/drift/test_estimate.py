@@ -7,30 +7,28 @@ from random import Random
 from schemas.config import EstimateDrift, Stream
 from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.record import Coordinates
+from streams.drift.answer import Answer
+from streams.drift.batch import AnswerBatch
 from streams.drift.estimate import Drop, EstimateWatch
 from streams.drift.watch import DriftWatch
 
 START = datetime(2026, 3, 14, tzinfo=UTC)
 
 
-def answer(number: int, score: float, version: int = 1) -> Prediction:
+def answer(number: int, score: float, version: int = 1) -> Answer:
     """Return an answer, a second after the one before."""
     place = Coordinates("events.clean", 0, number)
     time = START + timedelta(seconds=number)
-    return Prediction(
+    return Answer(
         stream="requests",
         source="a",
         id=str(number),
         event=place,
-        raw=place,
         event_time=time,
         label="norm",
         score=score,
-        model="requests",
         version=version,
-        sha256="",
         predicted_at=time,
     )
 
@@ -41,7 +39,7 @@ def run(watch: EstimateWatch, random: Random, count: int, low: float, first: int
     for number in range(first, first + count):
         score = random.uniform(low, 1.0)
         watch.judged(score, random.random() < score)
-        if (drop := watch.update(answer(number, score))) is not None:
+        if (drop := watch.update(AnswerBatch([answer(number, score)]))) is not None:
             found.append(drop)
     return found
 
@@ -90,11 +88,11 @@ def test_the_stream_is_told_and_told_when_it_is_over():
             number = len(seen)
             seen.append(number)
             now = START + timedelta(seconds=number)
-            alerts.extend(watch.predicted(answer(number, score, version), now))
+            alerts.extend(watch.predicted([answer(number, score, version)], now))
             if labelled:
                 truth = "norm" if random.random() < score else "sqli"
                 label = Label(stream="requests", source="a", id=str(number), label=truth, labelled_at=now)
-                alerts.extend(watch.labelled(label, now))
+                alerts.extend(watch.labelled([label], now))
 
     seen: list[int] = []
     go(400, 0.8, labelled=True)

@@ -3,9 +3,11 @@
 from random import Random
 
 import msgspec
+import numpy as np
 import pytest
 
 from schemas.config import ShiftDrift
+from streams.drift.compare import Features
 from streams.drift.rows import Row, Thinned
 from streams.drift.shift import Shift, ShiftWatch
 
@@ -20,7 +22,7 @@ class Readings:
         config = ShiftDrift.model_validate(
             {"window": "5s", "lateness": "1s", "reference": 1000, "min_events": 300}
         )
-        self.watch = ShiftWatch(config, hysteresis)
+        self.watch = ShiftWatch(config, hysteresis, lambda: Features(["x"]))
         self._random = Random(3)
         self.number = 0
         self.found: list[Shift] = []
@@ -38,13 +40,10 @@ class Readings:
 
     def event(self, time: float, now_s: float, mean: float, partition: int) -> None:
         """Feed one reading."""
-        shift = self.watch.advance(time, partition, now_s)
+        place = ("events.clean", partition, self.number, "s", str(self.number))
+        row = Row(time, [self._random.gauss(mean, 1.0)], place)
+        shift = self.watch.update(np.array([time]), np.array([partition]), now_s, lambda _: row)
         self.found += [shift] if shift is not None else []
-        if (sample := self.watch.place(time)) is not None:
-            place = ("events.clean", partition, self.number, "s", str(self.number))
-            sample.keep(Row(time, [self._random.gauss(mean, 1.0)], place))
-        if self.watch.reference() is not None:
-            self.watch.watch(["x"])
 
 
 def test_windows_are_compared_one_after_the_other():

@@ -1,8 +1,10 @@
 """The drift watch of one stream: what it raises, what it does not, and that it remembers."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
+import pytest
 
 from schemas.drift import Response, Severity, Signal
 from schemas.label import Label
@@ -98,12 +100,12 @@ def test_labels_of_an_older_version_do_not_count() -> None:
     traffic.feed(1000)
     place = Coordinates("events.clean", 0, 1)
     for number in range(500):
-        watch.predicted(traffic.prediction(f"old-{number}", at(1000), "norm", place), at(1000))
+        watch.predicted([traffic.prediction(f"old-{number}", at(1000), "norm", place)], at(1000))
     traffic.version = 2
     traffic.feed(500)
     late = [
         watch.labelled(
-            Label(stream="requests", source="shop", id=f"old-{n}", label="sqli", labelled_at=at(1500)),
+            [Label(stream="requests", source="shop", id=f"old-{n}", label="sqli", labelled_at=at(1500))],
             at(1500),
         )
         for n in range(500)
@@ -173,13 +175,31 @@ def test_wrong_clocks_do_not_blind_the_watch() -> None:
     traffic = Traffic(watch)
     plain = watch.clean
 
-    def skewed(clean, place, now):
+    def skewed(batch, now):
+        (clean,) = batch.events
         ahead = timedelta(hours=1) if int(clean.id) % 100 == 0 else timedelta()
-        return plain(msgspec.structs.replace(clean, time=clean.time + ahead), place, now)
+        return plain(replace(batch, events=[msgspec.structs.replace(clean, time=clean.time + ahead)]), now)
 
     watch.clean = skewed  # type: ignore[method-assign]  # the traffic's clock is what this test is about
     assert traffic.feed(6000, labelled=False) == []
     assert [a.signal for a in traffic.feed(4000, odd=0.3, labelled=False)] == [Signal.INPUT]
+
+
+@pytest.mark.parametrize("at_once", [7, 100, 400])
+def test_how_events_are_cut_into_batches_decides_nothing(at_once: int) -> None:
+    """In batches of any size a watch raises the same alerts as one by one, of the same events."""
+    told = []
+    for size in (1, at_once):
+        traffic = Traffic(DriftWatch("requests", config(cooldown="1s")))
+        traffic.feed(5000, at_once=size)
+        traffic.feed(1500, odd=0.3, wrong=0.4, at_once=size)
+        signals = [(alert.signal, alert.recovered) for alert in traffic.alerts]
+        first = {alert.signal: alert.since.timestamp() for alert in reversed(traffic.alerts)}
+        told.append((signals, first, traffic.watch.levels(START).counters))
+    (signals, first, counters), (signals_at_once, first_at_once, counters_at_once) = told
+    assert sorted(signals) == sorted(signals_at_once)
+    assert first == pytest.approx(first_at_once, abs=1.0)
+    assert counters == counters_at_once
 
 
 def test_levels_say_how_near() -> None:

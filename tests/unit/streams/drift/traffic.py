@@ -8,8 +8,9 @@ from schemas.clean import Clean
 from schemas.config import Stream
 from schemas.drift import DriftAlert
 from schemas.label import Label
-from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind
+from streams.drift.answer import Answer
+from streams.drift.batch import CleanBatch
 from streams.drift.watch import DriftWatch
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,17 +57,33 @@ class Traffic:
         self._random = Random(seed)
 
     def feed(
-        self, count: int, *, wrong: float = 0.02, odd: float = 0.0, labelled: bool = True
+        self, count: int, *, wrong: float = 0.02, odd: float = 0.0, labelled: bool = True, at_once: int = 1
     ) -> list[DriftAlert]:
-        """Feed events, each with its answer and label; returns the alerts that this raised."""
+        """Feed events, each with its answer and label, in batches; returns the alerts that this raised."""
         raised = []
-        for _ in range(count):
-            raised += self.event(wrong, odd, labelled)
+        for start in range(0, count, at_once):
+            size = min(at_once, count - start)
+            raised += self.batch([self.event(wrong, odd) for _ in range(size)], labelled)
         self.alerts += raised
         return raised
 
-    def event(self, wrong: float, odd: float, labelled: bool) -> list[DriftAlert]:
-        """Feed one event."""
+    def batch(self, events: list[tuple[Clean, Answer, Label]], labelled: bool) -> list[DriftAlert]:
+        """Feed a batch; of three labels, one is there before its answer."""
+        now = events[-1][0].time
+        raised = []
+        for partition in (0, 1):
+            cleans = [clean for clean, _, _ in events if clean.raw.partition == partition]
+            if cleans:
+                offsets = [clean.raw.offset for clean in cleans]
+                raised += self.watch.clean(CleanBatch("events.clean", partition, offsets, cleans), now)
+        early = [label for _, _, label in events if int(label.id) % 3 == 0]
+        late = [label for _, _, label in events if int(label.id) % 3]
+        raised += self.watch.labelled(early, now) if labelled else []
+        raised += self.watch.predicted([answer for _, answer, _ in events], now)
+        return raised + (self.watch.labelled(late, now) if labelled else [])
+
+    def event(self, wrong: float, odd: float) -> tuple[Clean, Answer, Label]:
+        """Return the next event with its answer and its label."""
         number, random, now = self.number, self._random, at(self.number)
         self.number += 1
         text = "GET /shop?q=" + "+".join(random.choices(_WORDS, k=random.randint(1, 4)))
@@ -80,26 +97,18 @@ class Traffic:
         id = str(number)
         clean = Clean(stream="requests", kind=Kind.API, source="shop", id=id, time=now, raw=place, text=text)
         label = Label(stream="requests", source="shop", id=id, label=truth, labelled_at=now)
-        early = labelled and number % 3 == 0
-        raised = self.watch.clean(clean, place, now)
-        raised += self.watch.labelled(label, now) if early else []
-        raised += self.watch.predicted(self.prediction(id, now, answer, place), now)
-        raised += self.watch.labelled(label, now) if labelled and not early else []
-        return raised
+        return clean, self.prediction(id, now, answer, place), label
 
-    def prediction(self, id: str, now: datetime, answer: str, place: Coordinates) -> Prediction:
+    def prediction(self, id: str, now: datetime, answer: str, place: Coordinates) -> Answer:
         """Return an answer of the present version."""
-        return Prediction(
+        return Answer(
             stream="requests",
             source="shop",
             id=id,
             event=place,
-            raw=place,
             event_time=now,
             label=answer,
             score=0.8 + 0.2 * self._random.random(),
-            model="requests",
             version=self.version,
-            sha256="0" * 64,
             predicted_at=now,
         )

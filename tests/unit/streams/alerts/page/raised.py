@@ -15,6 +15,7 @@ from schemas.record import Coordinates
 from streams.drift.watch import DriftWatch
 from tests.unit.streams.drift.traffic import Traffic, at, config
 
+BATCH = 50
 WINDOWS = {"window": "5s", "reference": 1000, "min_events": 300}
 OFF: dict[str, Any] = {name: {"enabled": False} for name in ("input", "prediction", "estimate", "quality")}
 
@@ -40,21 +41,27 @@ def _from_traffic() -> Iterator[DriftAlert]:
 def _prediction() -> Iterator[DriftAlert]:
     """Answers nearly all of which become one class."""
     traffic, chance = Traffic(_watch(prediction=WINDOWS)), Random(3)
+    answers = []
     for number in range(6000):
         answer = "sqli" if chance.random() < (0.95 if number >= 4000 else 0.5) else "norm"
         place = Coordinates("events.clean", 0, number)
-        told = traffic.prediction(str(number), at(number), answer, place)
-        yield from traffic.watch.predicted(told, at(number))
+        answers.append(traffic.prediction(str(number), at(number), answer, place))
+        if len(answers) == BATCH:
+            yield from traffic.watch.predicted(answers, at(number))
+            answers = []
 
 
 def _estimate() -> Iterator[DriftAlert]:
     """Scores that fall."""
     traffic, chance = Traffic(_watch(estimate={})), Random(9)
     yield from traffic.feed(4000, wrong=0.1)
+    answers = []
     for number in range(4000, 6000):
         told = traffic.prediction(str(number), at(number), "norm", Coordinates("events.clean", 0, number))
-        unsure = msgspec.structs.replace(told, score=chance.random() / 3)
-        yield from traffic.watch.predicted(unsure, at(number))
+        answers.append(msgspec.structs.replace(told, score=chance.random() / 3))
+        if len(answers) == BATCH:
+            yield from traffic.watch.predicted(answers, at(number))
+            answers = []
 
 
 def _quality() -> Iterator[DriftAlert]:
@@ -100,30 +107,9 @@ def recovered(signal: Signal) -> DriftAlert:
     return next(alert for alert in raised() if alert.signal is signal and alert.recovered)
 
 
-def told_more(alert: DriftAlert) -> DriftAlert:
-    """Return an alert with everything that newer watches add to the evidence of input drift."""
-    features = [
-        {
-            **feature,
-            "tests": [
-                {"name": "psi", "statistic": feature["psi"], "threshold": feature["threshold"]},
-                {"name": "jensen_shannon", "statistic": 0.03, "threshold": 0.1},
-            ],
-        }
-        for feature in alert.evidence["features"]
-    ]
-    more: dict[str, Any] = {
-        "features": features,
-        "tokens": [
-            {"token": "<svg", "before": 0.0, "after": 0.6},
-            {"token": "teapot", "before": 0.2, "after": 0.1},
-        ],
-        "joint": {
-            "feature": "all features together",
-            "statistic": 12.3,
-            "threshold": 7.1,
-            "expected_run_time": 1e6,
-        },
-        "cause": "c" * 20,
-    }
-    return msgspec.structs.replace(alert, evidence={**alert.evidence, **more})
+def older(alert: DriftAlert) -> DriftAlert:
+    """Return an alert of inputs with no more evidence than the first watches gave."""
+    known = ("feature", "psi", "threshold", "ks", "wasserstein", "mean", "histogram")
+    features = [{name: one[name] for name in known} for one in alert.evidence["features"]]
+    kept = {name: alert.evidence[name] for name in ("examples", "first")}
+    return msgspec.structs.replace(alert, evidence={"features": features, **kept})

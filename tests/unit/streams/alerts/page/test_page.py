@@ -14,7 +14,7 @@ from streams.alerts.page.document import page
 from streams.alerts.page.parts import parts
 from streams.alerts.page.text import duration, html, number, shown
 from tests.unit.streams.alerts.alert import alert
-from tests.unit.streams.alerts.page.raised import one, recovered, told_more
+from tests.unit.streams.alerts.page.raised import older, one, recovered
 
 ATTACKS = (
     '"><script>alert(1)</script>',
@@ -122,11 +122,12 @@ def test_every_signal_is_explained(signal, says):
 
 def test_what_newer_watches_say_is_shown_and_what_older_ones_leave_out_is_not_missed():
     """Tests of a feature, tokens and the joint test have their places; without them the page is whole."""
-    plain = one(Signal.INPUT)
-    rich = words(page(told_more(plain)))
-    for said in ("Jensen-Shannon 0.03 (0.1)", "Tokens", "0.0% → 60.0%", "All features together", "1,000,000"):
-        assert said in rich and said not in words(page(plain))
-    assert "Same cause as " + "c" * 20 in rich
+    raised = one(Signal.INPUT)
+    rich, plain = words(page(raised)), words(page(older(raised)))
+    for said in ("Jensen-Shannon 0.6", "Tokens", "onload", "0.0% → 60.8%", "All features together"):
+        assert said in rich and (said == "0.0% → 60.8%" or said not in plain)
+    assert "PSI 4.88 (0.25)" in plain and "Wasserstein" in plain and "Distributions" in plain
+    assert "Same cause as " + "c" * 20 in words(page(alert(evidence={"cause": "c" * 20})))
     assert "What moved" not in words(page(alert(evidence={})))
 
 
@@ -159,7 +160,7 @@ def test_an_alert_that_is_over_says_when_and_why():
 
 def test_a_page_stands_alone():
     """Nothing from elsewhere, no script, and a policy that lets none in."""
-    made = page(told_more(one(Signal.INPUT)))
+    made = page(one(Signal.INPUT))
     assert "default-src 'none'" in made and "prefers-color-scheme: dark" in made and "@media print" in made
     assert "<script" not in made and "url(" not in made and " src=" not in made
     tags = {tag for tag, *_ in Structure(made).elements}
