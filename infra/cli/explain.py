@@ -77,6 +77,12 @@ def _parts(found: Explanation) -> Iterator[RenderableType]:
     if found.joint is not None:
         told = f"{number(found.joint.statistic)} (threshold {number(found.joint.threshold)})"
         yield from _titled("all features together", Text(told))
+    if found.metric is not None:
+        metric = found.metric
+        told = f"{shown(metric.reading, 60)} of {shown(metric.source, 80)}: {number(metric.value)}"
+        if metric.before:
+            told += f"; before it {number(min(metric.before))} to {number(max(metric.before))}"
+        yield from _titled("the reading", Text(told))
     if found.details:
         yield from _titled("which ones", _counts(found.details))
     if found.sources:

@@ -14,6 +14,7 @@ from schemas.drift import DriftAlert
 
 _MOST: Final = 25
 _MOST_BINS: Final = 128
+_MOST_READINGS: Final = 512
 _CHANGES: Final = {"error_rate": "error rate", "accuracy": "accuracy that the scores let expect"}
 RATIOS: Final = {
     "rejected": "events rejected",
@@ -114,6 +115,16 @@ class Joint:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A reading of one source that is as it never was, and the readings before it, oldest first."""
+
+    source: str
+    reading: str
+    value: float
+    before: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Everything that an alert's evidence says. `change` is the watched rate itself."""
 
@@ -123,6 +134,7 @@ class Explanation:
     tokens: tuple[Pair, ...] = ()
     classes: tuple[Pair, ...] = ()
     joint: Joint | None = None
+    metric: Metric | None = None
     details: tuple[tuple[str, int], ...] = ()
     sources: tuple[tuple[str, str], ...] = ()
     examples: tuple[dict[str, str], ...] = ()
@@ -163,6 +175,7 @@ def explain(evidence: Mapping[str, Any]) -> Explanation:
         ),
         classes=_classes(_mapping(evidence.get("classes"))),
         joint=_joint(evidence.get("joint")),
+        metric=_metric(_mapping(evidence.get("metric")), evidence.get("before")),
         details=tuple(
             (name, int(count))
             for name, value in list(_mapping(evidence.get("details")).items())[:_MOST]
@@ -259,6 +272,14 @@ def _joint(found: Any) -> Joint | None:
     if statistic is None:
         return None
     return Joint(statistic, _number(one.get("threshold")), _number(one.get("expected_run_time")))
+
+
+def _metric(found: Mapping[str, Any], before: Any) -> Metric | None:
+    value = _number(found.get("value"))
+    if value is None:
+        return None
+    known = [number for one in _list(before, _MOST_READINGS) if (number := _number(one)) is not None]
+    return Metric(_text(found.get("source")), _text(found.get("reading")), value, tuple(known))
 
 
 def _place(first: Mapping[str, Any]) -> str:

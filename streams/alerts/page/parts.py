@@ -29,6 +29,7 @@ def parts(found: Explanation) -> str:
         _histograms(found.features),
         _tokens(found.tokens),
         _joint(found),
+        _metric(found),
         _details(found),
         _sources(found),
         _examples(found),
@@ -137,6 +138,17 @@ def _joint(found: Explanation) -> str:
         about += f" Steady events pass it about once in {joint.expected_run_time:,.0f}."
     bar = plots.gauge(joint.statistic, joint.threshold) if joint.threshold is not None else ""
     return _section("All features together", about, f"<p class='plain'>{told}</p>{bar}")
+
+
+def _metric(found: Explanation) -> str:
+    if found.metric is None:
+        return ""
+    metric = found.metric
+    about = (
+        f"<code>{html(metric.reading, 60)}</code> of <code>{html(metric.source, 80)}</code>: "
+        f"<b>{number(metric.value)}</b>, beside the {len(metric.before):,} readings before it."
+    )
+    return _section("The reading", about, plots.course(metric.before, metric.value))
 
 
 def _details(found: Explanation) -> str:

@@ -140,6 +140,24 @@ def share_bar(share: float) -> str:
     )
 
 
+def course(before: Sequence[float], value: float) -> str:
+    """Return readings as a line, the newest one apart from it, with the smallest and the largest named."""
+    values = [*before, value]
+    low, high = min(values), max(values)
+    places = [
+        (100.0 * at / max(1, len(values) - 1), 4 + 92 * (high - one) / (high - low or 1.0))
+        for at, one in enumerate(values)
+    ]
+    line = " ".join(f"{x:.2f},{y:.1f}" for x, y in places[:-1])
+    told = f'<i class="before"></i> before <i class="after"></i> now · {number(low)} to {number(high)}'
+    newest = f'x="{min(places[-1][0], 99.0):.2f}" y="{places[-1][1] - 4:.1f}" width="1" height="8"'
+    return (
+        f'<p class="legend">{told}</p><svg class="course" width="100%" height="100" viewBox="0 0 100 100" '
+        'preserveAspectRatio="none" role="img" aria-label="the readings before, and the new one">'
+        f'<polyline points="{line}"/><rect class="after" {newest}/></svg>'
+    )
+
+
 def gauge(statistic: float, threshold: float) -> str:
     """Return a statistic as a bar, and its threshold as a mark on it."""
     most = max(statistic, threshold, 1e-12) * 1.08
