@@ -6,8 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from schemas.config import duration_s
 from schemas.errors import Fatal
+from schemas.section import duration_s
 
 TOLERANCE: Final = 1000
 """Rows after a true drift within which an alarm counts as having found it, unless said otherwise."""

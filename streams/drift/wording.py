@@ -8,6 +8,7 @@ from typing import Any, Final
 from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
+from streams.drift.novelty import Novel
 from streams.drift.ratios import Worse
 from streams.drift.rows import Event
 
@@ -18,6 +19,7 @@ RUNBOOKS: Final = {
     Signal.ESTIMATE: "infra/runbooks/drift-estimate.md",
     Signal.QUALITY: "infra/runbooks/drift-quality.md",
     Signal.SILENCE: "infra/runbooks/drift-silence.md",
+    Signal.NOVELTY: "infra/runbooks/drift-novelty.md",
 }
 NEXT: Final = {
     Response.ALERT: "Nothing is changed by itself.",
@@ -26,6 +28,13 @@ NEXT: Final = {
 }
 _MUCH: Final = 0.1
 _MOST: Final = 0.5
+_ASPECTS: Final = {
+    "value": "no reading before lay as far from the others",
+    "step": "it never changed so in one step",
+    "level": "its mean is where it never was",
+    "activity": "it moves more, or less, than ever before",
+    "shape": "its course is unlike any before",
+}
 _RATIOS: Final = {
     "rejected": "of the events are rejected",
     "missing": "of the events lack a reading",
@@ -193,6 +202,41 @@ def silence_alert(
         ),
         evidence={"sources": [{"source": name, "last": moment(at).isoformat()} for name, at in silent]},
         runbook=RUNBOOKS[Signal.SILENCE],
+        raised_at=now,
+    )
+
+
+def novelty_alert(subject: Subject, novel: Novel, now: datetime) -> DriftAlert:
+    """Word that a metric is as it never was."""
+    before = novel.before
+    usual = f"; its last {len(before)}: {min(before):.4g} to {max(before):.4g}" if before else ""
+    return DriftAlert(
+        id=subject.alert_id(Signal.NOVELTY, *novel.event[:3], novel.reading),
+        stream=subject.stream,
+        model=subject.model,
+        version=subject.version,
+        signal=Signal.NOVELTY,
+        detector=novel.aspect,
+        statistic=novel.score,
+        threshold=novel.threshold,
+        since=moment(novel.time),
+        window_from=moment(novel.time),
+        window_to=moment(novel.time),
+        observations=len(before) + 1,
+        severity=Severity.WARNING,
+        response=Response.ALERT,
+        summary=(
+            f"Stream {subject.stream!r}: {novel.reading!r} of source {novel.source!r} is new: "
+            f"{novel.value:.4g} at {moment(novel.time):%Y-%m-%d %H:%M:%S} UTC{usual}. "
+            f"By its {novel.aspect}: {_ASPECTS[novel.aspect]}. "
+            f"{NEXT[Response.ALERT]}"
+        ),
+        evidence={
+            "metric": {"source": novel.source, "reading": novel.reading, "value": novel.value},
+            "before": before,
+            **events(novel.event, [novel.event]),
+        },
+        runbook=RUNBOOKS[Signal.NOVELTY],
         raised_at=now,
     )
 

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.config import Headrace, Stream, duration_s
+from schemas.config import Headrace, Stream
 from schemas.drift import Response
 from schemas.record import Kind
+from schemas.section import duration_s
 
 
 def test_a_kind_alone_is_a_whole_stream() -> None:
