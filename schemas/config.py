@@ -8,19 +8,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from schemas.drift import Response
 from schemas.record import Kind
 from schemas.release import Task
+from schemas.response import Responses, always
+from schemas.section import Section
 
 PERSONAL_KINDS: Final = ("email", "phone", "card", "ip", "iban", "secret")
 """What can be found and masked inside any text; `secret` is passwords, keys and tokens."""
@@ -44,12 +38,6 @@ def duration_s(value: Any) -> Any:
 
 
 Duration = Annotated[float, BeforeValidator(duration_s), Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Dedupe(Section):
@@ -233,6 +221,7 @@ class QualityDrift(Section):
 class Drift(Section):
     """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`.
 
+    What follows may depend on how severe it is: `on_error = { warning = "increment", critical = "retrain" }`.
     `alert` names the channels, of those that are set up, on which people are told. In the hours `quiet`
     (`"22:00-07:00"`, UTC) warnings wait for their end; what is critical does not.
     """
@@ -242,11 +231,11 @@ class Drift(Section):
     prediction: ShiftDrift = ShiftDrift()
     estimate: EstimateDrift = EstimateDrift()
     quality: QualityDrift = QualityDrift()
-    on_error: Response = Response.INCREMENT
-    on_input: Response = Response.ALERT
-    on_prediction: Response = Response.ALERT
-    on_estimate: Response = Response.ALERT
-    on_quality: Response = Response.ALERT
+    on_error: Responses = always(Response.INCREMENT)
+    on_input: Responses = always(Response.ALERT)
+    on_prediction: Responses = always(Response.ALERT)
+    on_estimate: Responses = always(Response.ALERT)
+    on_quality: Responses = always(Response.ALERT)
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
     alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")

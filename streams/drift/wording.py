@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, Final
 
 from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
+from schemas.response import BySeverity
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
 from streams.drift.quality import Worse
@@ -59,17 +60,19 @@ class Subject:
 
 
 def error_alert(
-    subject: Subject, rise: Rise, *, detector: str, response: Response, now: datetime
+    subject: Subject, rise: Rise, *, detector: str, response: BySeverity, now: datetime
 ) -> DriftAlert:
     """Word a rise of the error rate."""
     worst = sorted(rise.classes.items(), key=lambda item: -item[1][0])[:3]
     where = ", ".join(f"{truth!r} {errors} of {labels} wrong" for truth, (errors, labels) in worst if errors)
     first = rise.first.answer
+    severity = Severity.CRITICAL if rise.after - rise.before >= _MUCH else Severity.WARNING
+    follows = response.to(severity)
     summary = (
         f"Stream {subject.stream!r}{subject.called}: error rate rose from {rise.before:.1%} to "
         f"{rise.after:.1%} "
         f"over the last {rise.labels} labels, since about {_at(rise.since):%Y-%m-%d %H:%M:%S} UTC"
-        f"{'. Worst: ' + where if where else ''}. {_NEXT[response]}"
+        f"{'. Worst: ' + where if where else ''}. {_NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.ERROR, first.topic, first.partition, first.offset, detector),
@@ -84,8 +87,8 @@ def error_alert(
         window_from=_at(rise.since),
         window_to=_at(rise.to),
         observations=rise.labels,
-        severity=Severity.CRITICAL if rise.after - rise.before >= _MUCH else Severity.WARNING,
-        response=response,
+        severity=severity,
+        response=follows,
         summary=summary,
         evidence={
             "error_rate": {"before": rise.before, "after": rise.after},
@@ -106,7 +109,7 @@ def shift_alert(
     signal: Signal,
     shift: Shift,
     *,
-    response: Response,
+    response: BySeverity,
     now: datetime,
     classes: Sequence[str] = (),
 ) -> DriftAlert:
@@ -115,10 +118,11 @@ def shift_alert(
     what = "what comes in has changed" if signal is Signal.INPUT else "the model's answers have changed"
     listed = "; ".join(_in_words(moved, classes) for moved in shift.moved[:3])
     more = f" and {len(shift.moved) - 3} more" if len(shift.moved) > 3 else ""
+    follows = response.to(Severity.WARNING)
     summary = (
         f"Stream {subject.stream!r}{subject.called}: {what} since about "
         f"{_at(shift.since):%Y-%m-%d %H:%M:%S} UTC: {listed}{more} (PSI {top.psi:.2f}, threshold "
-        f"{top.threshold:.2f}, {shift.observations} events). {_NEXT[response]}"
+        f"{top.threshold:.2f}, {shift.observations} events). {_NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(signal, *shift.first[:3]),
@@ -134,7 +138,7 @@ def shift_alert(
         window_to=_at(shift.window_to),
         observations=shift.observations,
         severity=Severity.WARNING,
-        response=response,
+        response=follows,
         summary=summary,
         evidence={
             "features": [_evidence(moved, classes) for moved in shift.moved],
@@ -145,12 +149,13 @@ def shift_alert(
     )
 
 
-def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: datetime) -> DriftAlert:
+def estimate_alert(subject: Subject, drop: Drop, *, response: BySeverity, now: datetime) -> DriftAlert:
     """Word a drop of the accuracy that scores let expect."""
+    follows = response.to(Severity.WARNING)
     summary = (
         f"Stream {subject.stream!r}{subject.called}: its scores let expect {drop.after:.1%} of the answers "
         f"to be right, {drop.before:.1%} before, since about {_at(drop.since):%Y-%m-%d %H:%M:%S} UTC "
-        f"({drop.answers} answers; labels are still to say it). {_NEXT[response]}"
+        f"({drop.answers} answers; labels are still to say it). {_NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.ESTIMATE, *drop.first[:3]),
@@ -166,7 +171,7 @@ def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: dat
         window_to=_at(drop.to),
         observations=drop.answers,
         severity=Severity.WARNING,
-        response=response,
+        response=follows,
         summary=summary,
         evidence={
             "accuracy": {"before": drop.before, "after": drop.after, "calibrated_with": drop.labels},
@@ -177,13 +182,15 @@ def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: dat
     )
 
 
-def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: datetime) -> DriftAlert:
+def quality_alert(subject: Subject, worse: Worse, *, response: BySeverity, now: datetime) -> DriftAlert:
     """Word a ratio that rose."""
     listed = ", ".join(f"{name} ({count})" for name, count in list(worse.details.items())[:3])
     named = f": {listed}" if listed else ""
+    severity = Severity.CRITICAL if worse.after >= _MOST else Severity.WARNING
+    follows = response.to(severity)
     summary = (
         f"Stream {subject.stream!r}: {worse.after:.1%} {_RATIOS[worse.ratio]}, {worse.before:.1%} "
-        f"before, since about {_at(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {_NEXT[response]}"
+        f"before, since about {_at(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {_NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.QUALITY, *worse.first[:3], worse.ratio),
@@ -198,8 +205,8 @@ def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: da
         window_from=_at(worse.since),
         window_to=_at(worse.to),
         observations=worse.events,
-        severity=Severity.CRITICAL if worse.after >= _MOST else Severity.WARNING,
-        response=response,
+        severity=severity,
+        response=follows,
         summary=summary,
         evidence={
             "ratio": {"name": worse.ratio, "before": worse.before, "after": worse.after},
