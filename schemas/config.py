@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from schemas.drift import Response
+from schemas.hours import QuietHours
 from schemas.record import Kind
 from schemas.release import Task
 from schemas.response import Responses, always
@@ -139,6 +140,9 @@ def _one_of(name: str, known: Sequence[str], what: str) -> None:
 class Learn(Section):
     """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost.
 
+    A training that becomes due in the hours `quiet` (`"08:00-18:00"`, UTC) waits for their end, unless an
+    alert that asks for it is critical. One beyond the budget waits until the last 24 hours have a run less.
+
     `min_labels` labelled events are waited for before a training; an anomaly model, which learns without
     labels, waits for so many events.
     """
@@ -151,6 +155,7 @@ class Learn(Section):
     learning_rate: float = Field(default=2e-3, gt=0)
     budget_runs_per_day: int = Field(default=50, gt=0)
     budget_s: Duration = 600.0
+    quiet: QuietHours = ""
     seed: int = 7
 
 
@@ -239,7 +244,7 @@ class Drift(Section):
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
     alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")
-    quiet: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
+    quiet: QuietHours = ""
 
 
 class Gate(Section):
