@@ -35,3 +35,8 @@ def wait(learn: Learn, began: Iterable[datetime], now: datetime, *, urgent: bool
         return Wait(lately[-budget] + _DAY, f"the budget of {budget} runs a day is spent")
     end = None if urgent else quiet_until(learn.quiet, now)
     return None if end is None else Wait(end, f"these are quiet hours, {learn.quiet}")
+
+
+def rows_again(learn: Learn, rows: int) -> int:
+    """Return how many labels since a drift another candidate takes, after one that learnt from `rows`."""
+    return 2 * max(rows, learn.min_labels)

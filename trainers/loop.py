@@ -82,13 +82,13 @@ class Loop:
         newest = self._shared.runs.newest(self._name)
         if newest is None or newest.alert is None or newest.state != "rejected" or self.champion is None:
             return None
-        over = self._shared.runs.handled(recovery_id(newest.drift or newest.alert.id))
+        over = self._shared.runs.handled(recovery_id(newest.drift))
         return None if over or newest.alert.version not in (0, self.champion.version) else newest
 
     async def _knows_more(self, rejected: Run) -> bool:
         """Tell whether twice as many labels since the drift are known as when a candidate was rejected."""
         since = rejected.alert.since if rejected.alert else None
-        return await self._reader.count(since) >= 2 * max(rejected.rows, self._model.learn.min_labels)
+        return await self._reader.count(since) >= due.rows_again(self._model.learn, rejected.rows)
 
     async def _next_alert(self) -> DriftAlert | None:
         """Wait for an alert; only a moment while there may be rows for a first training, or for another."""

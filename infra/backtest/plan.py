@@ -67,7 +67,10 @@ class Delay:
 
 @dataclass(frozen=True)
 class Plan:
-    """One backtest. `detector` None is the ensemble, or what the stream is configured with."""
+    """One backtest. `detector` None is the ensemble, or what the stream is configured with.
+
+    `training_s` is the event time that a stream's training takes, None what it takes on this machine.
+    """
 
     files: tuple[Path, ...]
     columns: ColumnPlan = field(default_factory=ColumnPlan)
@@ -83,6 +86,7 @@ class Plan:
     baselines: bool = True
     seed: int = 7
     stream: str = ""
+    training_s: float | None = None
 
     @property
     def errors_detector(self) -> str:
@@ -96,6 +100,8 @@ class Plan:
             Fatal: the message names them.
         """
         if not self.stream:
+            if self.training_s is not None:
+                raise Fatal("--training-time is of a stream's trainings; it goes with --stream")
             return
         if self.reset_on_alarm or self.model is not ModelName.AUTO or self.columns.errors:
             raise Fatal(
@@ -118,6 +124,20 @@ def parse_delay(text: str) -> Delay:
         return Delay(seconds=float(duration_s(text)))
     except ValueError as error:
         raise Fatal(f"--label-delay: {error}; a bare number is a number of rows") from error
+
+
+def parse_training_time(text: str) -> float | None:
+    """Read `30s` as event time; nothing as the time that a training takes on this machine.
+
+    Raises:
+        Fatal: it is no duration.
+    """
+    if not text:
+        return None
+    try:
+        return float(duration_s(text))
+    except ValueError as error:
+        raise Fatal(f"--training-time: {error}") from error
 
 
 def parse_drifts(text: str) -> tuple[int, ...]:
