@@ -3,8 +3,8 @@
     watching -> alerted -> collecting (-> waiting) -> training -> released | rejected -> watching
 
 The rules are `trainers.loop`'s, with its runs and limits (`trainers.runs`, `trainers.due`); training, export
-and gate are the trainer's (`trainers.pipeline.train`). As there, nothing is rolled back by itself. The clock is
-event time: budgets and quiet hours are counted in it, and a training takes some of it, in which the model
+and gate are the trainer's (`trainers.pipeline.train`). As there, nothing is rolled back by itself. The clock
+is event time: budgets and quiet hours are counted in it, and a training takes some of it, in which the model
 before goes on answering.
 """
 
