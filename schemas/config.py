@@ -143,14 +143,16 @@ class Learn(Section):
     A training that becomes due in the hours `quiet` (`"08:00-18:00"`, UTC) waits for their end, unless an
     alert that asks for it is critical. One beyond the budget waits until the last 24 hours have a run less.
 
-    `min_labels` labelled events are waited for before a training; an anomaly model, which learns without
-    labels, waits for so many events.
+    `min_labels` labelled events are waited for before the first training; an anomaly model, which learns
+    without labels, waits for so many events. After an alert `min_recent` of them since the drift are; another
+    training follows with twice as many, and so on up to `recent`, the most that one learns from.
     """
 
     mode: Literal["head", "top", "full"] = "head"
     replay: int = Field(default=5000, ge=0)
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)
+    min_recent: int = Field(default=100, ge=20)
     epochs: int = Field(default=30, gt=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     budget_runs_per_day: int = Field(default=50, gt=0)

@@ -1,4 +1,4 @@
-"""When a training may begin: consumes a stream's limits and its trainings so far, produces what it waits for.
+"""When a training is due: consumes a stream's limits and its runs so far, produces what is waited for.
 
 Knows no clock: the learning loop asks with the present moment, a replay with that of its events.
 """
@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from schemas.config import Learn
 from schemas.hours import quiet_until
+from trainers.runs import Run
 
 _DAY: Final = timedelta(days=1)
 
@@ -37,6 +38,16 @@ def wait(learn: Learn, began: Iterable[datetime], now: datetime, *, urgent: bool
     return None if end is None else Wait(end, f"these are quiet hours, {learn.quiet}")
 
 
-def rows_again(learn: Learn, rows: int) -> int:
-    """Return how many labels since a drift another candidate takes, after one that learnt from `rows`."""
-    return 2 * max(rows, learn.min_labels)
+def rows_to_follow(learn: Learn, run: Run, serving: int, *, over: bool) -> int | None:
+    """Return with how many labels since its drift a finished run is followed by another; None: by none.
+
+    With twice what it learnt from, while the version serves that it released or failed to replace: what a
+    few labels could teach is not the last word. Once that is more than `recent` rows, only a rejected
+    candidate is followed, while its drift is not `over`. Before that this is not asked: a drift is over when
+    the newest labels are no longer significantly worse, and few labels seldom are.
+    """
+    rows = 2 * max(run.rows, learn.min_recent)
+    released = run.state == "released"
+    if run.alert is None or serving not in ({run.version} if released else {run.base, run.base or serving}):
+        return None
+    return rows if rows <= learn.recent or not (released or over) else None

@@ -4,9 +4,11 @@
 
 A stream without a champion begins at collecting, by itself. A training that may not begin yet, for quiet
 hours or a spent budget, is waiting. Alerts that come while a run goes on are of the same cause: they are
-answered by it, and may ask it for more (a retrain; not to wait for quiet hours to end). While a drift stands
-whose candidate was rejected, another is trained once twice as much is known of it; after two rejections, from
-scratch.
+answered by it, and may ask it for more (a retrain; not to wait for quiet hours to end).
+
+A first candidate learns from `min_recent` labels since the drift, so that help comes soon. Another follows
+once there are twice as many, and so on up to `recent`: in the end the newest model knows all that there is.
+After two rejections it is trained from scratch, and while the drift stands not only up to `recent`.
 """
 
 import asyncio
@@ -37,6 +39,8 @@ _log = get_logger(__name__)
 
 _FAILURES_BEFORE_RETRAIN: Final = 2
 _ATTEMPTS: Final = 2
+_POLLS_TO_FOLLOW: Final = 10
+"""Another run is less urgent than a first one, and may be waited for for long."""
 
 
 class Loop:
@@ -74,28 +78,33 @@ class Loop:
                 self._shared.runs.handle(alert.id)
             elif self.champion is None and await self._enough(None):
                 await self._patiently(self._shared.runs.begin(self._name, None, self._shared.clock.now()))
-            elif (rejected := self._unanswered()) is not None and await self._knows_more(rejected):
-                await self._patiently(self._shared.runs.begin_again(rejected, self._shared.clock.now()))
+            elif (before := await self._to_follow()) is not None and self.champion is not None:
+                now, serving = self._shared.clock.now(), self.champion.version
+                await self._patiently(self._shared.runs.begin_again(before, serving, now))
 
-    def _unanswered(self) -> Run | None:
-        """Return the newest run if it was rejected and its drift, of the model that serves, stands."""
+    def _followed(self) -> tuple[Run, datetime, int] | None:
+        """Return the newest run if another may follow it: since when, and with how many labels since then."""
         newest = self._shared.runs.newest(self._name)
-        if newest is None or newest.alert is None or newest.state != "rejected" or self.champion is None:
+        if newest is None or newest.alert is None or self.champion is None:
             return None
         over = self._shared.runs.handled(recovery_id(newest.drift))
-        return None if over or newest.alert.version not in (0, self.champion.version) else newest
+        rows = due.rows_to_follow(self._model.learn, newest, self.champion.version, over=over)
+        return None if rows is None else (newest, newest.alert.since, rows)
 
-    async def _knows_more(self, rejected: Run) -> bool:
-        """Tell whether twice as many labels since the drift are known as when a candidate was rejected."""
-        since = rejected.alert.since if rejected.alert else None
-        return await self._reader.count(since) >= due.rows_again(self._model.learn, rejected.rows)
+    async def _to_follow(self) -> Run | None:
+        """Return the newest run if another is to follow it now."""
+        if (found := self._followed()) is None:
+            return None
+        run, since, rows = found
+        return run if await self._reader.count(since) >= rows else None
 
     async def _next_alert(self) -> DriftAlert | None:
         """Wait for an alert; only a moment while there may be rows for a first training, or for another."""
-        if self.champion is not None and self._unanswered() is None:
+        if self.champion is not None and self._followed() is None:
             return await self.alerts.get()
+        looks_every_s = self._shared.poll_s * (1 if self.champion is None else _POLLS_TO_FOLLOW)
         try:
-            return await asyncio.wait_for(self.alerts.get(), self._shared.poll_s)
+            return await asyncio.wait_for(self.alerts.get(), looks_every_s)
         except TimeoutError:
             return None
 
@@ -174,11 +183,11 @@ class Loop:
         """Let time pass, and hear what comes; give up when another model serves by now."""
         await asyncio.sleep(self._shared.poll_s)
         self._hear(run)
-        if run.alert and not self._of_champion(run.alert):
+        if run.alert and (self.champion is None or run.base not in (0, self.champion.version)):
             raise Fatal("another model serves meanwhile; the drift was seen on an older one")
 
     def _needed(self, since: datetime | None) -> int:
-        return self._first_rows if since is None else self._model.learn.min_labels
+        return self._first_rows if since is None else self._model.learn.min_recent
 
     async def _enough(self, since: datetime | None) -> bool:
         """Tell whether there are rows enough, and for a first classifier of at least two labels."""
@@ -240,6 +249,7 @@ class Loop:
         await self._shared.publisher.send(Outgoing(topics.RELEASES.name, key.encode(), codec.encode(release)))
         if release.state is State.RELEASED:
             self._shared.champions[self.model_name] = release
+            run.version = release.version
         message = "; ".join(outcome.reasons)
         await self._step("released" if outcome.released else "rejected", run, message, release.version)
         _log.info(

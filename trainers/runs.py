@@ -20,7 +20,8 @@ class Run(msgspec.Struct, kw_only=True):
 
     `attempt` counts the runs for one alert; `rows` are the labelled ones since the drift that it learnt from.
     `trained_at` is when its training began. `retrain` and `urgent` tell what the most demanding of its alerts
-    asked for, `drift` is the newest one of the first's signal: with its recovery the drift is over.
+    asked for, `drift` is the newest one of the first's signal: with its recovery the drift is over. `base` is
+    the version that is to be replaced (0: whichever serves), `version` the one that was released.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Run(msgspec.Struct, kw_only=True):
     retrain: bool = False
     urgent: bool = False
     drift: str = ""
+    base: int = 0
+    version: int = 0
 
     def hear(self, alert: DriftAlert) -> None:
         """Take an alert of the same cause; what it asks for beyond the others holds from now on."""
@@ -64,16 +67,17 @@ class Runs:
         mark = re.sub(r"[^A-Za-z0-9._-]", "_", alert.id) if alert else f"first-{int(now.timestamp())}"
         run = Run(name=f"{stream}-{mark}", stream=stream, state="alerted", started_at=now, alert=alert)
         if alert is not None:
+            run.base = alert.version
             run.hear(alert)
         return self._begun(run)
 
-    def begin_again(self, rejected: Run, now: datetime) -> Run:
-        """Return the run that follows one whose candidate was rejected."""
-        attempt = rejected.attempt + 1
-        first = rejected.name.removesuffix(f"-again-{rejected.attempt}")
-        changed = {"name": f"{first}-again-{attempt}", "state": "alerted", "started_at": now}
-        fresh = {"attempt": attempt, "message": "", "rows": 0, "trained_at": None}
-        return self._begun(msgspec.structs.replace(rejected, **changed, **fresh))
+    def begin_again(self, before: Run, serving: int, now: datetime) -> Run:
+        """Return the run that follows one for the same drift, to replace the version that serves now."""
+        attempt = before.attempt + 1
+        first = before.name.removesuffix(f"-again-{before.attempt}")
+        changed = {"name": f"{first}-again-{attempt}", "state": "alerted", "started_at": now, "base": serving}
+        fresh = {"attempt": attempt, "message": "", "rows": 0, "trained_at": None, "version": 0}
+        return self._begun(msgspec.structs.replace(before, **changed, **fresh))
 
     def _begun(self, run: Run) -> Run:
         self.folder(run).mkdir(exist_ok=True)

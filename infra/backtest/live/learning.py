@@ -53,7 +53,7 @@ class Learning:
         self._store = store
         self._runs = Runs(home)
         self._run: Run | None = None
-        self._rejected: Run | None = None
+        self._before: Run | None = None
         self._training: _Training | None = None
         self._wait: due.Wait | None = None
         self.training_s: float | None = None
@@ -85,20 +85,21 @@ class Learning:
         return self.champion is not None and alert.version in (0, self.champion.version)
 
     def _begun(self, now: datetime) -> Run | None:
-        """Begin a first training, or another one while a drift stands whose candidate was rejected."""
+        """Begin a first training, or one that follows the one before for the same drift."""
         if self.champion is None:
             return self._runs.begin(self._name, None, now) if self._enough(None) else None
-        rejected = self._rejected
-        if rejected is None or rejected.alert is None:
+        before = self._before
+        if before is None or before.alert is None:
             return None
-        over = self._runs.handled(recovery_id(rejected.drift)) or not self._of_champion(rejected.alert)
-        if over or self._store.count(rejected.alert.since) < due.rows_again(self._model.learn, rejected.rows):
+        over = self._runs.handled(recovery_id(before.drift))
+        rows = due.rows_to_follow(self._model.learn, before, self.champion.version, over=over)
+        if rows is None or self._store.count(before.alert.since) < rows:
             return None
-        return self._runs.begin_again(rejected, now)
+        return self._runs.begin_again(before, self.champion.version, now)
 
     def _enough(self, run: Run | None) -> bool:
         if run is not None and run.alert is not None:
-            return self._store.count(run.alert.since) >= self._model.learn.min_labels
+            return self._store.count(run.alert.since) >= self._model.learn.min_recent
         if self._store.count(None) < self.first_rows:
             return False
         return self._model.task is Task.ANOMALY or len(self._store.labels) > 1
@@ -135,9 +136,10 @@ class Learning:
 
     def _announced(self, training: _Training, row: int) -> Release | None:
         run, outcome = training.run, training.outcome
-        self._training = self._run = self._rejected = None
+        self._training, self._run, self._before = None, None, run
         released = outcome is not None and outcome.released
         run.state = "released" if released else "rejected"
+        run.version = outcome.release.version if outcome and released else 0
         self._runs.keep(run)
         told = {"row": row, **training.entry}
         told["reasons"] = list(outcome.reasons) if outcome else [training.refused]
@@ -148,8 +150,6 @@ class Learning:
         self.past.rejections.append(told)
         if run.alert is None:  # a first model is tried again when there is twice as much to learn from
             self.first_rows = 2 * max(self.first_rows, self._store.count(None))
-        else:
-            self._rejected = run
         return None
 
     def _job(self, run: Run) -> Job:

@@ -6,9 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.config import Learn
-from trainers.due import wait
+from schemas.drift import DriftAlert, Response, Severity, Signal
+from trainers.due import rows_to_follow, wait
+from trainers.runs import Run
 
 NOW = datetime(2026, 3, 14, 9, 30, tzinfo=UTC)
+
+_ALERT = DriftAlert(
+    id="a", stream="host", model="host", version=3, signal=Signal.ERROR, detector="ensemble", statistic=0.3,
+    threshold=0.1, since=NOW, window_from=NOW, window_to=NOW, observations=100, severity=Severity.WARNING,
+    response=Response.INCREMENT, summary="error rose", raised_at=NOW,
+)  # fmt: skip
 
 _HOURS = st.lists(st.integers(-72, 0), max_size=12).map(
     lambda ago: [NOW + timedelta(hours=hours) for hours in ago]
@@ -53,3 +61,35 @@ def test_no_day_has_more_runs_than_its_budget(began: list[datetime], budget: int
     assert at >= NOW
     assert wait(learn, began, at, urgent=False) is None
     assert sum(moment > at - timedelta(days=1) for moment in began) < budget
+
+
+def _finished(state: str, rows: int, *, version: int = 0) -> Run:
+    """Return a run that was to replace version 3."""
+    run = Run(name="host-a", stream="host", state=state, started_at=NOW, alert=_ALERT, rows=rows)
+    run.base, run.version = 3, version
+    return run
+
+
+def test_a_run_is_followed_with_twice_its_labels() -> None:
+    """A rejected one while version 3 serves, one that was released while its own does, up to `recent` rows."""
+    learn = Learn(min_recent=100, recent=1000)
+    rejected, released = _finished("rejected", 150), _finished("released", 150, version=4)
+    assert rows_to_follow(learn, rejected, 3, over=True) == 300
+    assert rows_to_follow(learn, released, 4, over=True) == 300
+    assert rows_to_follow(learn, rejected, 4, over=False) is None
+    assert rows_to_follow(learn, released, 3, over=False) is None
+    assert rows_to_follow(learn, _finished("rejected", 0), 3, over=False) == 200
+
+
+def test_beyond_what_a_training_reads_only_a_drift_that_stands_is_followed() -> None:
+    """More labels than `recent` teach nothing new, unless no candidate was good enough yet."""
+    learn = Learn(min_recent=100, recent=1000)
+    assert rows_to_follow(learn, _finished("released", 600, version=4), 4, over=False) is None
+    assert rows_to_follow(learn, _finished("rejected", 600), 3, over=False) == 1200
+    assert rows_to_follow(learn, _finished("rejected", 600), 3, over=True) is None
+
+
+def test_a_first_training_is_followed_by_none() -> None:
+    """Without an alert there is no drift to learn more about."""
+    first = Run(name="host-first-0", stream="host", state="released", started_at=NOW, version=1, rows=300)
+    assert rows_to_follow(Learn(), first, 1, over=False) is None

@@ -128,7 +128,7 @@ class World:
         """Return the jobs that an alert asked for."""
         runs = self.shared.home / "trainer" / "runs"
         found = [msgspec.json.decode(path.read_bytes(), type=Job) for path in runs.glob("*/job.json")]
-        return [job for job in found if job.alert]
+        return sorted((job for job in found if job.alert), key=lambda job: job.run)
 
 
 def alert(
@@ -236,3 +236,21 @@ async def test_a_drift_on_an_older_model_is_not_waited_for(home: Path) -> None:
         assert "another model serves" in (await world.until("rejected")).message
         await world.until("watching", 2)
     assert world.shared.runs.failures("host") == 0
+
+
+async def test_a_release_is_followed_up_when_twice_as_much_is_known(home: Path) -> None:
+    """A few labels brought version 2; with twice as many it is tuned again, from version 2, after a restart too."""
+    world = World(home)
+    async with world.running():
+        await world.serving()
+        world.loop.alerts.put_nowait(alert("a"))
+        await world.until("watching", 2)
+        await world.quietly(30)
+        assert world.states()[-1] == "watching"
+    world.rows.add(samples.readings(3, 300, shift=0.8, after_s=2000))
+    async with world.running():
+        await world.until("watching", 3)
+    last = world.shared.runs.newest("host")
+    assert last is not None
+    assert (last.name, last.attempt, last.base, last.rows) == ("host-a-again-2", 2, 2, 600)
+    assert [job.champion.version for job in world.jobs() if job.champion] == [1, 2]
