@@ -71,7 +71,7 @@ def _finished(state: str, rows: int, *, version: int = 0) -> Run:
 
 
 def test_a_run_is_followed_with_twice_its_labels() -> None:
-    """A rejected one while version 3 serves, one that was released while its own does, up to `recent` rows."""
+    """A rejected one while version 3 serves, a released one while its own does, up to `recent` rows."""
     learn = Learn(min_recent=100, recent=1000)
     rejected, released = _finished("rejected", 150), _finished("released", 150, version=4)
     assert rows_to_follow(learn, rejected, 3, over=True) == 300
@@ -91,5 +91,6 @@ def test_beyond_what_a_training_reads_only_a_drift_that_stands_is_followed() -> 
 
 def test_a_first_training_is_followed_by_none() -> None:
     """Without an alert there is no drift to learn more about."""
-    first = Run(name="host-first-0", stream="host", state="released", started_at=NOW, version=1, rows=300)
+    first = _finished("released", 300, version=1)
+    first.alert = None
     assert rows_to_follow(Learn(), first, 1, over=False) is None

@@ -239,14 +239,16 @@ async def test_a_drift_on_an_older_model_is_not_waited_for(home: Path) -> None:
 
 
 async def test_a_release_is_followed_up_when_twice_as_much_is_known(home: Path) -> None:
-    """A few labels brought version 2; with twice as many it is tuned again, from version 2, after a restart too."""
+    """A few labels brought version 2; twice as many tune it again, after a restart too."""
     world = World(home)
     async with world.running():
         await world.serving()
+        world.clock.advance(3600)
         world.loop.alerts.put_nowait(alert("a"))
         await world.until("watching", 2)
         await world.quietly(30)
         assert world.states()[-1] == "watching"
+    world.clock.advance(3600)
     world.rows.add(samples.readings(3, 300, shift=0.8, after_s=2000))
     async with world.running():
         await world.until("watching", 3)
