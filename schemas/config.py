@@ -5,35 +5,38 @@ Read by every part at its entry point (`infra.runtime.settings`) and passed down
 
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from schemas.cleaning import Cleaning, Dedupe
 from schemas.drift import Response
+from schemas.hours import QuietHours
 from schemas.record import Kind
 from schemas.release import Task
+from schemas.response import Responses, always
 from schemas.section import Duration, Section, duration_s
 
 
 class Learn(Section):
     """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost.
 
-    `min_labels` labelled events are waited for before a training; an anomaly model, which learns without
-    labels, waits for so many events.
+    A training that becomes due in the hours `quiet` (`"08:00-18:00"`, UTC) waits for their end, unless an
+    alert that asks for it is critical. One beyond the budget waits until the last 24 hours have a run less.
+
+    `min_labels` labelled events are waited for before the first training; an anomaly model, which learns
+    without labels, waits for so many events. After an alert `min_recent` of them since the drift are; another
+    training follows with twice as many, and so on up to `recent`, the most that one learns from.
     """
 
     mode: Literal["head", "top", "full"] = "head"
     replay: int = Field(default=5000, ge=0)
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)
+    min_recent: int = Field(default=100, ge=20)
     epochs: int = Field(default=30, gt=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     budget_runs_per_day: int = Field(default=50, gt=0)
     budget_s: Duration = 600.0
+    quiet: QuietHours = ""
     seed: int = 7
 
 
@@ -126,6 +129,7 @@ class NoveltyDrift(Section):
 class Drift(Section):
     """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`.
 
+    What follows may depend on how severe it is: `on_error = { warning = "increment", critical = "retrain" }`.
     `alert` names the channels, of those that are set up, on which people are told. In the hours `quiet`
     (`"22:00-07:00"`, UTC) warnings wait for their end; what is critical does not.
     """
@@ -136,15 +140,15 @@ class Drift(Section):
     estimate: EstimateDrift = EstimateDrift()
     quality: QualityDrift = QualityDrift()
     novelty: NoveltyDrift = NoveltyDrift()
-    on_error: Response = Response.INCREMENT
-    on_input: Response = Response.ALERT
-    on_prediction: Response = Response.ALERT
-    on_estimate: Response = Response.ALERT
-    on_quality: Response = Response.ALERT
+    on_error: Responses = always(Response.INCREMENT)
+    on_input: Responses = always(Response.ALERT)
+    on_prediction: Responses = always(Response.ALERT)
+    on_estimate: Responses = always(Response.ALERT)
+    on_quality: Responses = always(Response.ALERT)
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
     alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")
-    quiet: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
+    quiet: QuietHours = ""
 
 
 class Gate(Section):
