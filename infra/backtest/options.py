@@ -64,6 +64,13 @@ StreamName = Annotated[
 Baselines = Annotated[
     bool, typer.Option("--baselines/--no-baselines", help="Whether to run frozen and always-retrain too.")
 ]
+TrainingTime = Annotated[
+    str,
+    typer.Option(
+        help="With --stream: the event time that a training takes (30s), while the model before it answers;"
+        " default: as long as it takes here, and none where the rows have no times."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 
 Label = Annotated[
