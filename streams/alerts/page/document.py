@@ -27,6 +27,7 @@ _UNITS: Final = {
     Signal.PREDICTION: "answers",
     Signal.ESTIMATE: "answers",
     Signal.SILENCE: "sources",
+    Signal.NOVELTY: "readings",
 }
 _HEADLINES: Final = {
     Signal.INPUT: "What comes in has changed",
@@ -35,6 +36,7 @@ _HEADLINES: Final = {
     Signal.ESTIMATE: "The model is less sure of its answers",
     Signal.QUALITY: "The quality of the events is worse",
     Signal.SILENCE: "Sources stopped sending",
+    Signal.NOVELTY: "A reading is as it never was",
 }
 
 

@@ -13,7 +13,9 @@ from streams.alerts.explanation import Over, explain
 from streams.alerts.page.document import page
 from streams.alerts.page.parts import parts
 from streams.alerts.page.text import duration, html, number, shown
-from tests.unit.streams.alerts.alert import alert
+from streams.drift.novelty import Novel
+from streams.drift.wording import Subject, novelty_alert
+from tests.unit.streams.alerts.alert import NOW, alert
 from tests.unit.streams.alerts.page.raised import older, one, recovered
 
 ATTACKS = (
@@ -30,8 +32,8 @@ JSON: Any = st.recursive(
     max_leaves=12,
 )
 KEYS = (
-    "features", "tokens", "classes", "joint", "details", "sources", "examples", "first", "cause",
-    "error_rate", "accuracy", "ratio",
+    "features", "tokens", "metric", "before", "classes", "joint", "details", "sources", "examples", "first",
+    "cause",    "error_rate", "accuracy", "ratio",
 )  # fmt: skip
 
 
@@ -129,6 +131,19 @@ def test_what_newer_watches_say_is_shown_and_what_older_ones_leave_out_is_not_mi
     assert "PSI 4.88 (0.25)" in plain and "Wasserstein" in plain and "Distributions" in plain
     assert "Same cause as " + "c" * 20 in words(page(alert(evidence={"cause": "c" * 20})))
     assert "What moved" not in words(page(alert(evidence={})))
+
+
+def test_a_reading_that_is_new_is_drawn_beside_those_before_it():
+    """With its source and name; one without readings before it is shown all the same."""
+    for before in ([20.0, 21.5, 20.5], []):
+        novel = Novel(
+            "plc/<7>", "temp", 95.25, 9.0, 3.0, "value", 1e9, ("events.clean", 0, 7, "plc/7", "1"), before
+        )
+        raised = novelty_alert(Subject("boiler", "", 0), novel, NOW)
+        read = words(page(raised))
+        assert "A reading is as it never was" in read and "temp of plc/<7> : 95.2" in read
+        assert f"beside the {len(before)} readings before it" in read
+        assert page(raised).count('<svg class="course"') == 1
 
 
 def test_histograms_are_drawn_before_and_after():
