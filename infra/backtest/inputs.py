@@ -11,8 +11,9 @@ from infra.backtest.watch import Alert
 from schemas import topics
 from schemas.clean import Clean
 from schemas.config import Drift
-from schemas.drift import Response, Signal
+from schemas.drift import Signal
 from schemas.record import Coordinates, Kind
+from schemas.response import BySeverity
 from streams.drift.batch import CleanBatch
 from streams.drift.inputs import InputWatch
 from streams.drift.shift import Shift
@@ -71,7 +72,7 @@ def _evidence(shift: Shift) -> dict[str, Any]:
     """Return what the live system's alert would carry; of examples there are none but rows."""
     now = datetime.fromtimestamp(shift.window_to, UTC)
     subject = Subject("backtest", "", 0)
-    alert = shift_alert(subject, Signal.INPUT, shift, response=Response.ALERT, now=now)
+    alert = shift_alert(subject, Signal.INPUT, shift, response=BySeverity(), now=now)
     return {name: value for name, value in alert.evidence.items() if name not in ("examples", "first")}
 
 

@@ -33,7 +33,7 @@ JSON: Any = st.recursive(
 )
 KEYS = (
     "features", "tokens", "metric", "before", "classes", "joint", "details", "sources", "examples", "first",
-    "cause",    "error_rate", "accuracy", "ratio",
+    "cause", "error_rate", "accuracy", "ratio",
 )  # fmt: skip
 
 
