@@ -248,7 +248,7 @@ def test_a_change_of_numbers_that_nobody_judged_is_found():
     """Readings that begin to move against each other: one alarm soon after, none before, and no accuracy."""
     chance = random.Random(6)
     history = History(features=("left", "right", "kind"), label="")
-    for number in range(3000):
+    for number in range(2200):
         left = chance.gauss(0, 1)
         right = (left if number < 2000 else -left) + chance.gauss(0, 0.3)
         history.rows.append(Row(number, float(number), {"left": left, "right": right, "kind": "x"}))
