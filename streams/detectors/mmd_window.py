@@ -19,12 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.detectors.fourier import FourierFeatures
-from streams.detectors.window_test import ALPHA, BLOCKS, chi_squared_bound
+from streams.detectors.window_test import ALPHA, BLOCKS, MOST_WANDER, WANDER, chi_squared_bound
 
 Floats = npt.NDArray[np.float64]
 _ENOUGH: Final = 500
-_WANDER: Final = 1.5
-_MOST_WANDER: Final = 4.0
 
 
 class MmdWindow:
@@ -45,7 +43,7 @@ class MmdWindow:
         self._moments = [float((eigenvalues**power).sum()) for power in (1, 2, 3)]
         blocks = [block for block in np.array_split(features, BLOCKS) if len(block)]
         over = [self._distance(block) / self._chance(len(block)) for block in blocks]
-        self._wander = min(max(over), _MOST_WANDER)
+        self._wander = min(max(over), MOST_WANDER)
         self.statistic = 0.0
         self.threshold = self._chance(_ENOUGH)
 
@@ -62,7 +60,7 @@ class MmdWindow:
     def update(self, vectors: Floats) -> None:
         """Take the next window; `statistic` and `threshold` are those of this one."""
         self.statistic = self._distance(self._fourier.of(vectors))
-        self.threshold = self._chance(len(vectors)) * max(1.0, _WANDER * self._wander)
+        self.threshold = self._chance(len(vectors)) * max(1.0, WANDER * self._wander)
 
     def _distance(self, features: Floats) -> float:
         off = features.mean(axis=0) - self._mean

@@ -21,8 +21,10 @@ Floats = npt.NDArray[np.float64]
 ALPHA: Final = 1e-4
 """Chance that a steady window passes any bound of chance."""
 BLOCKS: Final = 6
-_WANDER: Final = 1.5
-_MOST_WANDER: Final = 4.0
+WANDER: Final = 1.5
+"""So many times further than the reference's own blocks lies what has moved."""
+MOST_WANDER: Final = 4.0
+"""What blocks are taken to have wandered at most, in thresholds: a reference that drifted is not blind."""
 
 
 class WindowTest(ABC):
@@ -52,7 +54,7 @@ class WindowTest(ABC):
         self.alpha = alpha
         found = [self.distances(block) for block in blocks]
         worst = np.max(np.nan_to_num(found), axis=0) if found else np.zeros(len(reference.names))
-        self._wander = np.minimum(worst, _MOST_WANDER * self.least)
+        self._wander = np.minimum(worst, MOST_WANDER * self.least)
         self._forget()
 
     def _forget(self) -> None:
@@ -71,7 +73,7 @@ class WindowTest(ABC):
         """Take the next window; `statistics` and `thresholds` are those of this one."""
         self.statistics = np.nan_to_num(self.distances(window))
         by_chance = np.nan_to_num(self.chance(window, self.alpha))
-        self.thresholds = np.maximum(np.maximum(self.least, by_chance), _WANDER * self._wander)
+        self.thresholds = np.maximum(np.maximum(self.least, by_chance), WANDER * self._wander)
 
     @property
     def moved(self) -> list[int]:

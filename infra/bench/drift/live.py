@@ -7,7 +7,6 @@ when its last event is due; an alert counts once a read-committed consumer of `a
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from infra.bench.drift.plan import STREAMS, LivePlan
+from infra.bench.ingest.generator import cancelled, ended, line, pids, started
 from infra.bench.ingest.load import LoadReport, LoadSpec
 from infra.bench.ingest.usage import Usage, cores
 from infra.cli.worker import Worker
@@ -29,7 +29,6 @@ from infra.runtime.settings import Settings, load
 from schemas import topics
 from schemas.codec import decode
 from schemas.drift import DriftAlert
-from schemas.errors import Retryable
 
 MARKER: Final = ".headrace-bench-drift"
 WORKERS: Final = (Worker.STREAMS, Worker.SINK, Worker.DRIFT)
@@ -63,15 +62,19 @@ async def _measure(plan: LivePlan, settings: Settings, stack: Stack, say: Say) -
         seen: dict[str, tuple[DriftAlert, float]] = {}
         everyone = asyncio.Event()
         watching = asyncio.create_task(_alerts(settings, seen, everyone, say))
-        opened.push_async_callback(_cancelled, watching)
-        generator = await _started(plan, settings)
-        opened.push_async_callback(_ended, generator)
-        start_s = int(msgspec.json.decode(await _line(generator))["start_us"]) / 1e6
+        opened.push_async_callback(cancelled, [watching])
+        spec = LoadSpec(
+            settings.endpoints.kafka, settings.topic(topics.RAW), plan.kind, plan.rate, plan.total,
+            streams=STREAMS, shift_from=plan.shift_from,
+        )  # fmt: skip
+        generator = await started(spec)
+        opened.push_async_callback(ended, generator)
+        start_s = int(msgspec.json.decode(await line(generator))["start_us"]) / 1e6
         say(f"{plan.rate:,.0f} events/s; the streams begin to drift after {plan.steady_s:.0f} s")
-        usage = Usage(partial(_pids, stack, generator.pid))
+        usage = Usage(partial(pids, stack, generator.pid))
         sampling = asyncio.create_task(usage.watch())
-        opened.push_async_callback(_cancelled, sampling)
-        report = msgspec.json.decode(await _line(generator), type=LoadReport)
+        opened.push_async_callback(cancelled, [sampling])
+        report = msgspec.json.decode(await line(generator), type=LoadReport)
         loaded_s = time.time()
         try:
             await asyncio.wait_for(everyone.wait(), _GRACE_S)
@@ -124,38 +127,3 @@ def _figures(
         "missed": [name for name in STREAMS if name not in seen],
         "cpu": used,
     }
-
-
-async def _started(plan: LivePlan, settings: Settings) -> asyncio.subprocess.Process:
-    spec = LoadSpec(
-        settings.endpoints.kafka, settings.topic(topics.RAW), plan.kind, plan.rate, plan.total,
-        streams=STREAMS, shift_from=plan.shift_from,
-    )  # fmt: skip
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "infra.bench.ingest.load", msgspec.json.encode(spec).decode()),
-        stdout=asyncio.subprocess.PIPE,
-    )
-
-
-async def _line(generator: asyncio.subprocess.Process) -> bytes:
-    line = b"" if generator.stdout is None else await generator.stdout.readline()
-    if not line:
-        raise Retryable(f"the load ended with status {await generator.wait()}; its error stands above")
-    return line
-
-
-async def _ended(generator: asyncio.subprocess.Process) -> None:
-    if generator.returncode is None:
-        generator.terminate()
-        await generator.wait()
-
-
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def _pids(stack: Stack, generator: int) -> dict[str, int]:
-    pids = {state.name: state.pid for state in stack.processes() if state.pid is not None}
-    return {**pids, "load": generator, "bench": os.getpid()}

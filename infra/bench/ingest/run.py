@@ -20,6 +20,7 @@ import numpy as np
 
 from infra.bench.ingest.events import SOURCES, Maker, source_of
 from infra.bench.ingest.figures import by_second, lag, latencies_ms, percentiles, summary
+from infra.bench.ingest.generator import cancelled, ended, line, pids, started
 from infra.bench.ingest.load import LoadReport, LoadSpec
 from infra.bench.ingest.plan import WARM_UP_STREAM, IngestPlan
 from infra.bench.ingest.probe import Probe
@@ -81,19 +82,22 @@ async def measure(plan: IngestPlan, settings: Settings, stack: Stack, say: Say) 
         )
         base_rows = await _all_up(plan, settings, probe)
         say("one event of every source is selectable; the load begins")
-        generator = await _started(plan, settings)
-        opened.push_async_callback(_ended, generator)
-        start_us = int(msgspec.json.decode(await _line(generator))["start_us"])
-        usage = Usage(partial(_pids, stack, generator.pid))
+        spec = LoadSpec(
+            settings.endpoints.kafka, settings.topic(topics.RAW), plan.kind, plan.rate, plan.total
+        )
+        generator = await started(spec)
+        opened.push_async_callback(ended, generator)
+        start_us = int(msgspec.json.decode(await line(generator))["start_us"])
+        usage = Usage(partial(pids, stack, generator.pid))
         watching = [asyncio.create_task(probe.watch()), asyncio.create_task(usage.watch())]
-        opened.push_async_callback(_cancelled, watching)
+        opened.push_async_callback(cancelled, watching)
         telling = asyncio.create_task(_tell(plan, probe, usage, start_us / 1e6, base_rows, say))
-        opened.push_async_callback(_cancelled, [telling])
-        report = msgspec.json.decode(await _line(generator), type=LoadReport)
+        opened.push_async_callback(cancelled, [telling])
+        report = msgspec.json.decode(await line(generator), type=LoadReport)
         loaded_s = time.time()
         await _drained(probe, base_rows + report.sent)
         await asyncio.sleep(_LAST_LOOK_S)  # one more sighting, so that every event lies before one
-        await _cancelled([telling])
+        await cancelled([telling])
         say("everything is in; checking every id")
         counts = await probe.counts()
         from_s = start_us / 1e6 + plan.warm_up_s
@@ -145,41 +149,6 @@ async def _drained(probe: Probe, wanted: int) -> None:
         await _rows_reach(probe, wanted, _DRAINED_WITHIN_S)
     except Retryable as error:
         sys.stderr.write(f"{error}\n")
-
-
-async def _started(plan: IngestPlan, settings: Settings) -> asyncio.subprocess.Process:
-    spec = LoadSpec(settings.endpoints.kafka, settings.topic(topics.RAW), plan.kind, plan.rate, plan.total)
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "infra.bench.ingest.load", msgspec.json.encode(spec).decode()),
-        stdout=asyncio.subprocess.PIPE,
-    )
-
-
-async def _line(generator: asyncio.subprocess.Process) -> bytes:
-    line = b"" if generator.stdout is None else await generator.stdout.readline()
-    if not line:
-        raise Retryable(f"the load ended with status {await generator.wait()}; its error stands above")
-    return line
-
-
-async def _ended(generator: asyncio.subprocess.Process) -> None:
-    if generator.returncode is None:
-        generator.terminate()
-        await generator.wait()
-
-
-async def _cancelled(tasks: list["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception):  # a watcher that failed would leave the figures wrong
-            raise result
-
-
-def _pids(stack: Stack, generator: int) -> dict[str, int]:
-    pids = {state.name: state.pid for state in stack.processes() if state.pid is not None}
-    return {**pids, "load": generator, "bench": os.getpid()}
 
 
 async def _tell(
