@@ -6,8 +6,9 @@ requests/champion   requests previous   latest
 
 import asyncio
 import difflib
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -104,10 +105,26 @@ def one_model(name: str | None, known: Iterable[str]) -> str:
     raise Fatal(f"no model is called {name!r}; {hint}")
 
 
+def rejected_cards(home: Path) -> dict[tuple[str, int], Path]:
+    """Return where the model cards of rejected candidates lie: in their run folders, until these go."""
+    found = {}
+    for path in (home / "trainer" / "runs").glob(f"*/{folders.CARD}"):
+        card = json.loads(path.read_bytes())
+        found[str(card["model"]), int(card["version"])] = path
+    return found
+
+
 def resolve(
-    words: Sequence[str], releases: Path, announced: Callable[[], Announced], count: int = 1
+    words: Sequence[str],
+    releases: Path,
+    announced: Callable[[], Announced],
+    *,
+    count: int = 1,
+    rejected: Collection[tuple[str, int]] = (),
 ) -> tuple[str, list[int]]:
     """Return model and versions that the words of a command line mean; the topic is read for aliases only.
+
+    `rejected` are candidates without a release folder that may be meant as well.
 
     Raises:
         Fatal: no such model or version, or the words are too few or too many.
@@ -118,27 +135,26 @@ def resolve(
     if len(set(names)) > 1 or len(wanted) != count:
         form = "VERSION" if count == 1 else "VERSION VERSION"
         raise Fatal(f"give {form}, such as 2, requests/2 or champion, with the model's name before it or not")
-    there = models_in(releases)
-    if not names and len(wanted_in := _having(wanted, releases, there)) == 1:
-        names = wanted_in
-    model = one_model(names[0] if names else None, there)
-    return model, [_version(releases, model, word, announced) for word in wanted]
-
-
-def _having(wanted: Sequence[str], releases: Path, models: Iterable[str]) -> list[str]:
-    """Return the models that have all the wanted version numbers."""
+    there = models_in(releases) | {model for model, _ in rejected}
+    known = {m: {*folders.versions(releases, m), *(v for of, v in rejected if of == m)} for m in there}
     numbers = {int(word) for word in wanted if word.isdigit()}
-    return [model for model in models if numbers and numbers <= set(folders.versions(releases, model))]
+    having = [model for model in there if numbers and numbers <= known[model]]
+    if not names and len(having) == 1:
+        names = having
+    model = one_model(names[0] if names else None, there)
+    return model, [_version(releases, model, word, announced, known[model]) for word in wanted]
 
 
-def _version(releases: Path, model: str, word: str, announced: Callable[[], Announced]) -> int:
+def _version(
+    releases: Path, model: str, word: str, announced: Callable[[], Announced], usable: Collection[int]
+) -> int:
     there = folders.versions(releases, model)
     if word.isdigit():
-        if int(word) not in there:
+        if int(word) not in usable:
             known = ", ".join(map(str, there)) or "none"
             raise Fatal(f"{model} has no release {word}; there are: {known} (rejected ones have no folder)")
         return int(word)
-    if word == "latest":
+    if word == "latest" and there:
         return there[-1]
     serving = announced().serving.get(model)
     if serving is None:

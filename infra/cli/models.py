@@ -55,27 +55,32 @@ def list_models(
 
 @_models.command("show")
 def show(words: Words, as_json: AsJson = False) -> None:
-    """Show one release: its model card, or manifest and card as one JSON object.
+    """Show one release: its model card, or manifest and card as JSON; of a rejected candidate the card.
 
     The card says what it learnt from, what it showed, where it is weak, which alert asked for it, its parent,
     and the settings and software that made it.
     """
-    from infra.cli.announced import read_announced, resolve
+    from infra.cli.announced import read_announced, rejected_cards, resolve
     from infra.runtime import settings
     from schemas import codec
     from trainers import folders
 
-    releases = settings.home() / "releases"
-    model, versions = resolve(words, releases, lambda: read_announced(settings.load()))
+    home = settings.home()
+    releases, rejected = home / "releases", rejected_cards(home)
+    model, versions = resolve(words, releases, lambda: read_announced(settings.load()), rejected=rejected)
+    if versions[0] not in folders.versions(releases, model):
+        card = rejected[model, versions[0]]
+        typer.echo((card if as_json else card.with_suffix(".md")).read_text(encoding="utf-8"))
+        return
     folder = releases / model / str(versions[0])
     manifest, digest = folders.read_manifest(releases, model, versions[0])
-    card = folder / "model_card.json"
+    card = folder / folders.CARD
     if as_json:
         told = json.loads(codec.encode(manifest)) | {"sha256": digest, "folder": str(folder)}
         told["card"] = json.loads(card.read_bytes()) if card.is_file() else None
         typer.echo(json.dumps(told, indent=2))
         return
-    text = folder / "model_card.md"
+    text = folder / folders.CARD_TEXT
     typer.echo(
         text.read_text(encoding="utf-8") if text.is_file() else f"{model} {versions[0]}: no model card"
     )

@@ -175,6 +175,12 @@ def test_releases_are_shown_and_compared(headrace: Command, settings: Settings) 
     assert json.loads(headrace("show", "champion", "--json").stdout)["version"] == 3
     assert json.loads(headrace("show", "host", "latest", "--json").stdout)["card"] is None
     assert str(settings.releases / "host" / "1") in headrace("show", "1").stdout
+    run = settings.home / "trainer" / "runs" / "host-drift-9"
+    run.mkdir(parents=True)
+    (run / "model_card.json").write_text('{"model": "host", "version": 4, "reasons": ["forgets"]}')
+    (run / "model_card.md").write_text("# host, version 4: forgets")
+    assert "version 4: forgets" in headrace("show", "4").stdout
+    assert json.loads(headrace("show", "host/4", "--json").stdout)["reasons"] == ["forgets"]
     changes = json.loads(headrace("diff", "previous", "champion", "--json").stdout)
     assert changes["parent"] == [1, 2]
     assert changes["metrics.accuracy"] == [0.92, 0.93]
