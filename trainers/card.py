@@ -8,7 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +24,7 @@ from trainers.outcome import Job
 
 Truths = NDArray[np.bool_]
 
-_SOFTWARE: Final = ("headrace", "torch", "transformers", "tokenizers", "onnx", "onnxruntime", "numpy")
+_SOFTWARE: Final = ("headrace", "torch", "transformers", "tokenizers", "onnx", "numpy")
 _PARTS: Final = 50
 _FEW: Final = 30
 """Held-out rows below which the figures of a part are mostly chance."""
@@ -74,13 +74,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 def software() -> dict[str, str]:
     """Return the versions of what a training's result depends on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in _SOFTWARE:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
+    from onnxruntime import __version__ as of_runtime  # its package has another name where a GPU is
+
+    found = {"python": platform.python_version(), "machine": platform.machine(), "onnxruntime": of_runtime}
+    return found | {package: version(package) for package in _SOFTWARE}
 
 
 def parts(candidate: Model, data: Dataset) -> tuple[Part, ...]:

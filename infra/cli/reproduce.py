@@ -33,10 +33,11 @@ def reproduce(
         headrace models reproduce requests 2
     """
     from infra.cli.announced import read_announced, resolve
-    from infra.runtime import settings
+    from infra.runtime import log, settings
     from schemas.codec import encode
     from trainers.reproduce import reproduce as again
 
+    log.configure("reproduce", level="error")  # to stderr: standard output is the answer's
     releases = settings.home() / "releases"
     model, versions = resolve(words, releases, lambda: read_announced(settings.load()))
     if scratch is not None:
