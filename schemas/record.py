@@ -20,7 +20,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its zone; a naive one is refused, and UTC is written."""
 
 
-class Coordinates(msgspec.Struct, frozen=True, order=True):
+class Coordinates(msgspec.Struct, frozen=True, order=True, gc=False):
     """The place of one record: unique for ever within one Kafka cluster."""
 
     topic: str

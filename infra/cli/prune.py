@@ -36,7 +36,7 @@ def prune(
     """
     from infra.cli.announced import models_in, one_model, read_announced, still_served
     from infra.runtime.settings import load
-    from schemas.config import duration_s
+    from schemas.section import duration_s
     from trainers.pruning import delete, plan
 
     try:

@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from schemas.label import Label
@@ -37,7 +38,7 @@ class LabelJoin:
     def __init__(self, max_predictions: int = _MAX_PREDICTIONS, max_labels: int = _MAX_LABELS) -> None:
         self._max_predictions = max_predictions
         self._max_labels = max_labels
-        self._answers: OrderedDict[Key, Answer | None] = OrderedDict()  # None: judged already
+        self._answers: dict[Key, Answer | None] = {}  # oldest first; None: judged already
         self._labels: OrderedDict[Key, tuple[str, float]] = OrderedDict()
         self.counters: Counter[str] = Counter()
 
@@ -56,9 +57,13 @@ class LabelJoin:
             else:
                 answers[key] = answer
             if len(answers) > self._max_predictions:
-                _, dropped = answers.popitem(last=False)
-                self.counters["unlabelled"] += dropped is not None
+                self._forget_some()
         return found
+
+    def _forget_some(self) -> None:
+        """Make room for as many more: what is found at the front of a dict in one go is found soon."""
+        for key in list(islice(self._answers, max(1, self._max_predictions // 64))):
+            self.counters["unlabelled"] += self._answers.pop(key) is not None
 
     def labelled(self, labels: Iterable[Label]) -> list[Judged]:
         """Take labels; returns the answers that they judge, as far as these are here."""
@@ -101,8 +106,8 @@ class LabelJoin:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a snapshot."""
-        self._answers = OrderedDict(
-            ((source, id), unpacked(answer) if answer else None) for source, id, answer in state["answers"]
-        )
+        self._answers = {
+            (source, id): unpacked(answer) if answer else None for source, id, answer in state["answers"]
+        }
         self._labels = OrderedDict(((source, id), (label, at)) for source, id, label, at in state["labels"])
         self.counters = Counter(state["counters"])

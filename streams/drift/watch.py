@@ -238,6 +238,7 @@ class DriftWatch:
             **self._join.counters,
             "late": self._intake.inputs.shift.late + self._prediction.shift.late,
             "grouped": policy.grouped,
+            "metrics_left_out": self._intake.left_out,
             "remembered_answers": answers,
             "waiting_labels": labels,
         }
