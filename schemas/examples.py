@@ -140,6 +140,7 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         alert="requests-error-000007",
         metrics={"accuracy_recent": 0.97, "accuracy_old": 0.985},
         training=_TRAINING,
+        served_before=(1, 3),
         created_at=_AT + timedelta(seconds=120),
     ),
     Manifest: Manifest(

@@ -70,7 +70,11 @@ class Manifest(Contract, frozen=True, kw_only=True):
 
 
 class Release(Contract, frozen=True, kw_only=True):
-    """A release on `models.releases`: where its folder is, and whether to serve it."""
+    """A release on `models.releases`: where its folder is, and whether to serve it.
+
+    `served_before` are the versions that served before this one, the last one last: where a rollback goes.
+    The topic is compacted, so each record carries what those before it said.
+    """
 
     model: str
     stream: str
@@ -84,6 +88,7 @@ class Release(Contract, frozen=True, kw_only=True):
     training: TrainingRange | None = None
     reasons: tuple[str, ...] = ()
     run_id: str = ""
+    served_before: tuple[int, ...] = ()
     created_at: Moment
 
 

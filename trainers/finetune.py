@@ -22,6 +22,7 @@ from schemas.config import Learn
 from trainers.backbone import Backbone
 from trainers.dataset import Array
 from trainers.encoder import padded
+from trainers.history import OUT_OF_TIME, History, Recorder
 from trainers.perceptron import Perceptron
 
 Indices = NDArray[np.int64]
@@ -35,11 +36,12 @@ _TOP_LAYERS: Final = 2
 
 
 class Curve(NamedTuple):
-    """The losses of each epoch, and the seconds that training took."""
+    """The losses of each epoch, the seconds that training took, and what each step did."""
 
     train: list[float]
     validation: list[float]
     seconds: float
+    history: History = History()
 
 
 def class_weights(truth: Tensor, classes: int) -> Tensor:
@@ -72,7 +74,7 @@ def tune(
         return functional.cross_entropy(network.outputs(standard[rows]), target[rows], weight=weights)
 
     optimiser = torch.optim.AdamW(network.parameters(), lr=learn.learning_rate)
-    curve = Curve([], [], 0.0)
+    curve, recorder = Curve([], [], 0.0), Recorder("head" if network.kind == "classifier" else "autoencoder")
     best, best_loss, waited = copy.deepcopy(network.state_dict()), float("inf"), 0
     for _ in range(learn.epochs):
         network.train()
@@ -80,23 +82,29 @@ def tune(
         for rows in torch.split(training[torch.randperm(len(training))], _BATCH):
             loss = loss_of(rows)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            losses.append(loss.item())
+            recorder.step(losses[-1], optimiser)
             optimiser.step()
             optimiser.zero_grad()
-            losses.append(loss.item())
         network.eval()
         with torch.no_grad():
             checked = loss_of(validation).item()
         curve.train.append(float(np.mean(losses)))
         curve.validation.append(checked)
+        recorder.epoch(curve.train[-1], checked)
         waited += 1
         if checked < best_loss - 1e-4:
             best, best_loss, waited = copy.deepcopy(network.state_dict()), checked, 0
-        if waited >= _PATIENCE or time.monotonic() > deadline:
+        if waited >= _PATIENCE:
+            recorder.stopped = "no better for five epochs"
+            break
+        if time.monotonic() > deadline:
+            recorder.stopped = OUT_OF_TIME
             break
     network.load_state_dict(best)
     if network.kind == "autoencoder":
         set_threshold(network, standard)
-    return curve._replace(seconds=time.monotonic() - began)
+    return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
 
 
 def set_threshold(network: Perceptron, standard: Tensor) -> None:
@@ -140,7 +148,7 @@ def tune_text(
     )
     target = torch.from_numpy(truth)
     weights = class_weights(target, len(head.labels))
-    curve = Curve([], [], 0.0)
+    curve, recorder = Curve([], [], 0.0), Recorder("encoder")
     for epoch in range(done, min(learn.epochs, _BACKBONE_EPOCHS)):
         losses = []
         head.train()
@@ -151,18 +159,21 @@ def tune_text(
             )
             loss = functional.cross_entropy(head(vectors), target[rows], weight=weights)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            losses.append(loss.item())
+            recorder.step(losses[-1], optimiser)
             optimiser.step()
             optimiser.zero_grad()
-            losses.append(loss.item())
             if time.monotonic() > deadline:
                 break
         curve.train.append(float(np.mean(losses)))
+        recorder.epoch(curve.train[-1])
         progress(epoch, curve.train[-1])
         _checkpoint(checkpoint, backbone, head, epoch + 1)
         if time.monotonic() > deadline:
+            recorder.stopped = OUT_OF_TIME
             break
     head.eval()
-    return curve._replace(seconds=time.monotonic() - began)
+    return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
 
 
 def _checkpoint(path: Path, backbone: Backbone, head: Perceptron, epoch: int) -> None:

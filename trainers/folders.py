@@ -4,13 +4,21 @@ A number is reserved before a training ends, so that a rejected candidate, a cra
 never share one. Nothing here imports torch: `headrace models` uses it too.
 """
 
+import gzip
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from schemas import codec
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State
+
+CARD: Final = "model_card.json"
+CARD_TEXT: Final = "model_card.md"
+HISTORY: Final = "training/history.json"
+JOB: Final = "training/job.json"
+ROWS: Final = "training/dataset.json.gz"
 
 
 def reserve(home: Path, releases: Path, model: str) -> int:
@@ -79,6 +87,11 @@ def verify(releases: Path, model: str, version: int) -> None:
             ) from error
         if digest != expected:
             raise Fatal(f"{model} {version} cannot be served: {name} is not the file that was released")
+
+
+def unpacked(path: Path) -> bytes:
+    """Return the contents of a `.gz` file of a release, which its digest has vouched for."""
+    return gzip.decompress(path.read_bytes())
 
 
 def _folders(parent: Path) -> list[Path]:

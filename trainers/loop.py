@@ -34,6 +34,7 @@ from trainers.job import write
 from trainers.outcome import Job, Outcome
 from trainers.runs import Run
 from trainers.shared import Reads, Shared
+from trainers.succession import announcement, check_still_wanted, succeeding
 
 _log = get_logger(__name__)
 
@@ -142,6 +143,7 @@ class Loop:
                     await self._step("alerted", run, run.alert.summary)
                 await self._collect(run, since)
                 outcome = await self._train(run, since)
+            check_still_wanted(outcome.release, self.champion)
             await self._announce(run, outcome)
         except (Fatal, TimeoutError) as error:
             await self._step(
@@ -245,8 +247,9 @@ class Loop:
     async def _announce(self, run: Run, outcome: Outcome) -> None:
         """Publish a release under its model's key, a rejection under `model/version`, then the transition."""
         release = outcome.release
-        key = self.model_name if outcome.released else f"{self.model_name}/{release.version}"
-        await self._shared.publisher.send(Outgoing(topics.RELEASES.name, key.encode(), codec.encode(release)))
+        if outcome.released:
+            release = succeeding(release, self.champion)
+        await self._shared.publisher.send(announcement(release))
         if release.state is State.RELEASED:
             self._shared.champions[self.model_name] = release
             run.version = release.version

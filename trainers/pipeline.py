@@ -16,8 +16,9 @@ import torch
 
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State, Task
-from trainers import export, folders, release
+from trainers import dossier, export, folders, release
 from trainers.backbone import Backbone
+from trainers.card import card
 from trainers.dataset import Dataset, Row, feature_names, matrix
 from trainers.encoder import locate, prepare
 from trainers.evaluate import measure
@@ -75,9 +76,12 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         candidate = candidate.at(evidence.serve)
         version = folders.reserve(home, releases, job.model)
         manifest = _manifest(job, candidate, data, variants, verdict, version)
+        story = card(job, data, manifest, candidate, verdict, parent, curve)
+        dossier.describe(folder if verdict.released else Path(job.run), story, curve.history)
         with profile.step("release"):
+            dossier.keep(folder, job, data)
             announced = (
-                release.finish(folder, releases, candidate, _mixed(data), manifest, parent)
+                release.finish(folder, releases, candidate, _mixed(data), manifest)
                 if verdict.released
                 else _rejection(manifest, verdict)
             )
@@ -88,8 +92,8 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         released=verdict.released,
         reasons=verdict.reasons,
         metrics=verdict.metrics,
-        loss=curve.train,
-        validation_loss=curve.validation,
+        loss=[loss for loss in curve.train if np.isfinite(loss)],  # JSON has no NaN
+        validation_loss=[loss for loss in curve.validation if np.isfinite(loss)],
         learning_rate=job.learner.learn.learning_rate,
         seconds=profile.seconds,
     )
@@ -155,10 +159,12 @@ def _text(
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
     run = Path(job.run)
+    curve_of_head = curve
     curve = tune_text(
         backbone, head, encoder.tokens(texts), truth, model.learn, deadline=deadline,
         checkpoint=run / "checkpoint.safetensors",
     )  # fmt: skip
+    curve = curve._replace(history=curve_of_head.history + curve.history)
     weights = run / "backbone.safetensors"
     backbone.save(weights)
     tuned_encoder = prepare(

@@ -19,7 +19,7 @@ from schemas.release import Manifest, Release, Task
 from trainers.dataset import Row, matrix
 from trainers.encoder import padded, session
 from trainers.folders import record
-from trainers.model import ANOMALY, BACKBONE, NETWORK, Model, answers, scores
+from trainers.model import BACKBONE, NETWORK, Model, answers, scores
 
 _GOLDEN: Final = 12
 _CLEAR: Final = 0.7
@@ -44,11 +44,10 @@ def finish(
     candidate: Model,
     rows: Sequence[Row],
     manifest: Manifest,
-    base: Manifest | None,
 ) -> Release:
-    """Complete a building folder whose graphs are written, and give it its version's name.
+    """Complete a building folder whose graphs and records are written, and give it its version's name.
 
-    `manifest` comes without `files`; `base` is the champion's, for the model card.
+    `manifest` comes without `files`.
     """
     if candidate.encoder is not None:
         candidate.encoder.tokenizer.save(str(folder / "tokenizer.json"))
@@ -57,7 +56,6 @@ def finish(
         shutil.copy(candidate.backbone, folder / BACKBONE)
     golden = golden_answers(folder / manifest.variants[manifest.serve], candidate, rows)
     (folder / "golden.json").write_bytes(msgspec.json.encode(golden))
-    (folder / "model_card.md").write_text(model_card(manifest, base), encoding="utf-8")
     files = {
         str(path.relative_to(folder)): _synced_digest(path)
         for path in sorted(folder.rglob("*"))
@@ -111,34 +109,6 @@ def _spread(labels: Sequence[str], usable: Sequence[int]) -> list[int]:
         by_label.setdefault(labels[number], []).append(number)
     turns = [group[turn] for turn in range(_GOLDEN) for group in by_label.values() if turn < len(group)]
     return sorted(turns[:_GOLDEN])
-
-
-def model_card(manifest: Manifest, parent: Manifest | None) -> str:
-    """Return the card that people read: what the model is for, learnt from, and showed."""
-    training = manifest.training
-    figures = "\n".join(f"| {name} | {value:g} |" for name, value in sorted(manifest.metrics.items()))
-    before = (
-        f"version {parent.version}, accuracy {parent.metrics.get('accuracy', 0):.4f} then"
-        if parent
-        else "none"
-    )
-    rows = f"{training.rows} rows, {training.replayed_rows} of them replayed" if training else "unknown"
-    span = (
-        f"{training.event_from:%Y-%m-%d %H:%M:%S} to {training.event_to:%Y-%m-%d %H:%M:%S} UTC"
-        if training
-        else ""
-    )
-    answer = f"normal or {ANOMALY}" if manifest.task is Task.ANOMALY else ", ".join(manifest.labels)
-    return (
-        f"# {manifest.model}, version {manifest.version}\n\n"
-        f"Judges the events of stream `{manifest.stream}` ({manifest.task}); it answers {answer}.\n\n"
-        f"- base: {manifest.base or 'none'}; family: {manifest.family}; served as {manifest.serve}\n"
-        f"- trained on {rows}, events of {span}\n"
-        f"- continued from: {before}; asked for by alert: {manifest.alert or 'none, first training'}\n"
-        f"- training rows' sha256: {training.dataset_sha256 if training else ''}\n\n"
-        f"| measured on held-out rows | |\n|---|---|\n{figures}\n\n"
-        "Figures are of held-out rows of the same stream; they say nothing about other traffic.\n"
-    )
 
 
 def _synced_digest(path: Path) -> str:

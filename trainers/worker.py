@@ -42,6 +42,7 @@ async def run(settings: Settings) -> None:
     await create_topics(settings)
     async with _shared(settings) as shared, _warehouse(settings) as warehouse:
         await _catch_up(settings, shared)
+        shared.registrar.serving(shared.champions)
         loops = {
             name: Loop(
                 name, stream, stream.model, shared,
@@ -120,6 +121,7 @@ async def _catch_up(settings: Settings, shared: Shared) -> None:
 async def _follow_releases(settings: Settings, shared: Shared) -> None:
     async for incoming in follow(settings, [RELEASES], start="beginning"):
         _take_release(incoming, shared)
+        shared.registrar.serving(shared.champions)
 
 
 def _take_release(incoming: Incoming, shared: Shared) -> None:

@@ -1,110 +1,120 @@
-"""`headrace models …`: consumes release folders and `models.releases`, shows and announces them."""
+"""`headrace models …`: consumes release folders and `models.releases`, shows, compares and announces them."""
 
-import asyncio
-import difflib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from infra.cli import promote, prune, reproduce
+from infra.cli.promote import Words
+
 if TYPE_CHECKING:
+    from infra.cli.announced import Announced
     from infra.runtime.settings import Settings
-    from schemas.release import Manifest, Release
+    from schemas.release import Manifest
 
 _models: Final = typer.Typer(
-    name="models", help="List, show and compare releases; promote or roll back.", no_args_is_help=True
+    name="models",
+    help="List, show and compare releases; promote, roll back, train again, prune.\n\n"
+    "A VERSION is a number (2), a model and a number (requests/2, or requests 2) or an alias: champion"
+    " serves, previous served before it, latest is the newest release."
+    " The model may be left out where that is clear.",
+    no_args_is_help=True,
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-ModelName = Annotated[str, typer.Argument(help="the model, as `headrace models list` names it")]
-Version = Annotated[int, typer.Argument(help="its version number", min=1)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    for part in (promote, reproduce, prune):
+        part.register(_models)
     app.add_typer(_models)
 
 
 @_models.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """List every release, and which one serves."""
+def list_models(
+    model: Annotated[str | None, typer.Argument(help="only this model")] = None, as_json: AsJson = False
+) -> None:
+    """List every release and rejected candidate: what serves, what served before, why not."""
+    from infra.cli.announced import models_in, one_model, read_announced
     from infra.runtime import settings
 
-    records = _records(settings.load())
-    rows = [_row(record) for record in records]
+    loaded = settings.load()
+    announced = read_announced(loaded)
+    if model is not None:
+        one_model(model, announced.models | models_in(loaded.releases))
+    rows = [row for row in _rows(loaded, announced) if model in {None, row["model"]}]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    if not rows:
+    elif rows:
+        _table(rows)
+    else:
         typer.echo("no release yet: the trainer writes the first as soon as there are labelled events enough")
-    for row in rows:
-        figures = f"accuracy {row['accuracy']:.4f}" if row["accuracy"] is not None else ""
-        line = f"{row['model']:<20} {row['version']:>4}  {row['state']:<10} {figures:<16} {row['created_at']}"
-        typer.echo(f"{line}  {'; '.join(row['reasons'])}" if row["state"] == "rejected" else line)
 
 
 @_models.command("show")
-def show(model: ModelName, version: Version, as_json: AsJson = False) -> None:
-    """Show one release: its model card, or its manifest as JSON."""
+def show(words: Words, as_json: AsJson = False) -> None:
+    """Show one release: its model card, or manifest and card as JSON; of a rejected candidate the card.
+
+    The card says what it learnt from, what it showed, where it is weak, which alert asked for it, its parent,
+    and the settings and software that made it.
+    """
+    from infra.cli.announced import read_announced, rejected_cards, resolve
     from infra.runtime import settings
     from schemas import codec
+    from trainers import folders
 
-    folder = settings.home() / "releases" / model / str(version)
-    manifest = _manifest(settings.home(), model, version)
-    if as_json:
-        typer.echo(json.dumps(json.loads(codec.encode(manifest)), indent=2))
+    home = settings.home()
+    releases, rejected = home / "releases", rejected_cards(home)
+    model, versions = resolve(words, releases, lambda: read_announced(settings.load()), rejected=rejected)
+    if versions[0] not in folders.versions(releases, model):
+        card = rejected[model, versions[0]]
+        typer.echo((card if as_json else card.with_suffix(".md")).read_text(encoding="utf-8"))
         return
-    card = folder / "model_card.md"
-    typer.echo(card.read_text(encoding="utf-8") if card.is_file() else f"{model} {version}: no model card")
-    typer.echo(f"folder: {folder}")
-
-
-@_models.command("promote")
-def promote(model: ModelName, version: Version, as_json: AsJson = False) -> None:
-    """Make serving follow this release."""
-    _publish(model, version, "promoted by hand", as_json=as_json)
-
-
-@_models.command("rollback")
-def rollback(
-    model: ModelName,
-    to: Annotated[int | None, typer.Option(min=1, help="the version; its parent by default")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make serving go back to the release that the serving one was continued from."""
-    from infra.runtime import settings
-    from schemas.errors import Fatal
-
-    if to is None:
-        serving = [r for r in _records(settings.load()) if r["model"] == model and r["state"] == "serving"]
-        if not serving:
-            raise Fatal(f"no release of {model!r} serves, so there is nothing to roll back")
-        to = serving[0]["parent"]
-        if to is None:
-            raise Fatal(f"{model} {serving[0]['version']} is a first release; name another with --to VERSION")
-    _publish(model, to, "rolled back by hand", as_json=as_json)
+    folder = releases / model / str(versions[0])
+    manifest, digest = folders.read_manifest(releases, model, versions[0])
+    card = folder / folders.CARD
+    if as_json:
+        told = json.loads(codec.encode(manifest)) | {"sha256": digest, "folder": str(folder)}
+        told["card"] = json.loads(card.read_bytes()) if card.is_file() else None
+        typer.echo(json.dumps(told, indent=2))
+        return
+    text = folder / folders.CARD_TEXT
+    typer.echo(
+        text.read_text(encoding="utf-8") if text.is_file() else f"{model} {versions[0]}: no model card"
+    )
+    typer.echo(f"sha256: {digest}\nfolder: {folder}")
 
 
 @_models.command("diff")
 def diff(
-    model: ModelName,
-    first: Annotated[int, typer.Argument(min=1)],
-    second: Annotated[int, typer.Argument(min=1)],
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="[MODEL] A B", help="two versions, such as 1 2, or previous champion"),
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Compare two releases: metrics, labels, training range, files."""
+    """Compare two releases of a model: metrics, labels, training range, settings."""
+    from infra.cli.announced import read_announced, resolve
     from infra.runtime import settings
+    from trainers import folders
 
-    before, after = (_manifest(settings.home(), model, version) for version in (first, second))
+    releases = settings.home() / "releases"
+    model, (first, second) = resolve(words, releases, lambda: read_announced(settings.load()), count=2)
+    before, after = (folders.read_manifest(releases, model, version)[0] for version in (first, second))
     changes = compare(before, after)
     if as_json:
         typer.echo(json.dumps(changes, indent=2))
         return
-    typer.echo(f"{model}: version {first} -> {second}")
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", f"{model} {first}", f"{model} {second}", "change", box=None)
     for name, (old, new) in changes.items():
-        change = f"  ({new - old:+.4f})" if isinstance(old, float) and isinstance(new, float) else ""
-        typer.echo(f"  {name:<28} {old} -> {new}{change}")
+        both = isinstance(old, float) and isinstance(new, float)
+        table.add_row(name, _shown(old), _shown(new), f"{new - old:+.4f}" if both else "")
+    Console(highlight=False).print(table)
 
 
 def compare(before: "Manifest", after: "Manifest") -> dict[str, list[Any]]:
@@ -124,85 +134,63 @@ def compare(before: "Manifest", after: "Manifest") -> dict[str, list[Any]]:
     return {n: [flat[0].get(n), flat[1].get(n)] for n in names if flat[0].get(n) != flat[1].get(n)}
 
 
-def _manifest(home: Path, model: str, version: int) -> "Manifest":
-    """Read a release's manifest; say which releases there are if it is not one of them."""
+def _rows(settings: "Settings", announced: "Announced") -> list[dict[str, Any]]:
+    """Return all releases on disk and all that was said on the topic, with what serves now."""
+    from infra.cli.announced import models_in
     from schemas import codec
-    from schemas.errors import Fatal
-    from schemas.release import Manifest
+    from trainers import folders
 
-    path = home / "releases" / model / str(version) / "manifest.json"
-    if path.is_file():
-        return codec.decode(path.read_bytes(), Manifest)
-    models = sorted(entry.name for entry in (home / "releases").glob("*") if entry.is_dir())
-    if model not in models:
-        near = difflib.get_close_matches(model, models, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(models) or 'none'}"
-        raise Fatal(f"no model is called {model!r}; {hint}")
-    there = sorted(int(e.name) for e in (home / "releases" / model).iterdir() if e.name.isdigit())
-    raise Fatal(f"{model} has no release {version}; there are: {', '.join(map(str, there)) or 'none'}")
-
-
-def _records(settings: "Settings") -> list[dict[str, Any]]:
-    """Return all releases on disk and all rejections on the topic, with what serves now."""
-    import msgspec
-
-    from schemas import codec
-    from schemas.release import Manifest
-
-    announced = asyncio.run(_announced(settings))
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for path in settings.releases.glob("*/*/manifest.json"):
-        if path.parent.name.isdigit():
-            manifest = codec.decode(path.read_bytes(), Manifest)
-            found[manifest.model, manifest.version] = {**msgspec.to_builtins(manifest), "state": "released"}
-    for key, release in announced.items():
-        serving = "/" not in key
-        known = found.setdefault((release.model, release.version), msgspec.to_builtins(release))
-        known["state"] = "serving" if serving else release.state.value
-        known["reasons"] = list(release.reasons)
+    for model in models_in(settings.releases):
+        for version in folders.versions(settings.releases, model):
+            manifest, _ = folders.read_manifest(settings.releases, model, version)
+            found[model, version] = _row(json.loads(codec.encode(manifest)), "released")
+    for key, release in announced.judged.items():
+        row = _row(json.loads(codec.encode(release)), release.state.value)
+        found[key] = found.get(key, row) | {"state": row["state"], "reasons": row["reasons"]}
+    for model, release in announced.serving.items():
+        key = (model, release.version)
+        row = _row(json.loads(codec.encode(release)), "serving")
+        found[key] = found.get(key, row) | {
+            "state": "serving",
+            "reasons": row["reasons"],
+            "aliases": ["champion"],
+        }
+        for version in release.served_before:  # promoted again since it was rolled back
+            if (known := found.get((model, version))) is not None and known["state"] == "rolled_back":
+                known |= {"state": "released", "reasons": []}
+        if release.served_before and (known := found.get((model, release.served_before[-1]))) is not None:
+            known["aliases"] = ["previous"]
     return [found[key] for key in sorted(found)]
 
 
-async def _announced(settings: "Settings") -> dict[str, "Release"]:
-    """Return the newest record of each key on `models.releases`."""
-    from infra.runtime.kafka.follow import follow
-    from schemas import codec, topics
-    from schemas.release import Release
-
-    newest: dict[str, Release] = {}
-    async for incoming in follow(settings, [topics.RELEASES], start="beginning", stop_at_end=True):
-        if incoming.key is not None and incoming.value is not None:
-            newest[incoming.key.decode()] = codec.decode(incoming.value, Release)
-    return newest
-
-
-def _row(record: dict[str, Any]) -> dict[str, Any]:
-    kept = ("model", "version", "stream", "state", "parent", "alert", "created_at")
-    row = {name: record.get(name) for name in kept}
+def _row(record: dict[str, Any], state: str) -> dict[str, Any]:
+    kept = ("model", "version", "stream", "parent", "alert", "created_at")
+    row = {name: record.get(name) for name in kept} | {"state": state, "aliases": []}
     return {**row, "accuracy": record["metrics"].get("accuracy"), "reasons": record.get("reasons", [])}
 
 
-def _publish(model: str, version: int, reason: str, *, as_json: bool) -> None:
-    """Announce a release folder as the one to serve, after checking that its files are those released."""
-    from infra.runtime import settings as runtime
-    from infra.runtime.kafka.produce import Publisher
-    from schemas import codec, topics
-    from schemas.record import Outgoing
-    from trainers import folders as releases
+def _table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
 
-    settings = runtime.load()
-    _manifest(settings.home, model, version)
-    releases.verify(settings.releases, model, version)
-    record = releases.record(settings.releases, model, version, (reason,))
-
-    async def send() -> None:
-        async with Publisher(settings, "headrace-models") as publisher:
-            await publisher.send(Outgoing(topics.RELEASES.name, model.encode(), codec.encode(record)))
-
-    asyncio.run(send())
-    if as_json:
-        typer.echo(codec.encode(record).decode())
-    else:
-        typer.echo(
-            f"{model} {version} is announced; `headrace tail models.swaps` shows when serving has taken it"
+    table = Table("model", "version", "state", "accuracy", "parent", "made", "alert", "why", box=None)
+    for row in rows:
+        accuracy, aliases = row["accuracy"], [alias for alias in row["aliases"] if alias != "champion"]
+        table.add_row(
+            row["model"],
+            str(row["version"]),
+            " ".join([row["state"], *aliases]),
+            "" if accuracy is None else f"{accuracy:.4f}",
+            str(row["parent"] or ""),
+            str(row["created_at"])[:19].replace("T", " "),
+            row["alert"] or "",
+            "; ".join(row["reasons"]),
         )
+    Console(highlight=False).print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "" if value is None else str(value)

@@ -26,6 +26,7 @@ from tests.unit.trainers import samples
 from tests.waiting import aeventually
 from trainers import folders
 from trainers.reader import Reader
+from trainers.registry import pending, unpointed
 from trainers.worker import run
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(480)]
@@ -130,6 +131,11 @@ def _alert(name: str, since: datetime, version: int = 1) -> DriftAlert:
     )  # fmt: skip
 
 
+async def _registered(settings: Settings) -> bool:
+    """Tell whether every run is in MLflow, and the aliases say what serves."""
+    return not pending(settings.home) and not unpointed(settings.home)
+
+
 async def _raise(settings: Settings, *alerts: DriftAlert) -> None:
     async with Publisher(settings) as publisher:
         for alert in alerts:
@@ -149,7 +155,9 @@ async def test_the_loop_from_the_first_rows_to_an_increment(settings: Settings, 
         await _raise(settings, _alert("drift-1", since), _alert("drift-2", since))
         second = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 2)
         await _until(settings, topics.LOOP, Transition, _nth(2, "watching"))
+        await aeventually(lambda: _registered(settings), timeout_s=120)
     assert (second.state, second.parent, second.alert) == (State.RELEASED, 1, "drift-1")
+    assert second.served_before == (1,)
     assert second.metrics["accuracy"] > 0.95 > second.metrics["champion_accuracy"]
     assert second.training is not None
     assert set(second.training.offsets) == {f"{topic}:0", f"{topic}:1"}

@@ -1,0 +1,228 @@
+"""Model cards: consume a job, its rows and its verdict, produce what people read about a candidate.
+
+The sections are those of Mitchell et al., "Model Cards for Model Reporting" (2019), as far as a trainer can
+know them. The JSON is the record; the Markdown is rendered from it.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.release import Manifest, Task, TrainingRange
+from trainers.dataset import Dataset, Row
+from trainers.finetune import Curve
+from trainers.gate import Verdict
+from trainers.model import ANOMALY, Model, answers
+from trainers.outcome import Job
+
+Truths = NDArray[np.bool_]
+
+_SOFTWARE: Final = ("headrace", "torch", "transformers", "tokenizers", "onnx", "numpy")
+_PARTS: Final = 50
+_FEW: Final = 30
+"""Held-out rows below which the figures of a part are mostly chance."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One class or source: its rows for training and held out, and the share of these answered right."""
+
+    by: str
+    name: str
+    training: int
+    held_out: int
+    accuracy: float | None = None
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """`model_card.json`. `reasons` are the gate's; `parent_accuracy` is what the parent showed then."""
+
+    model: str
+    version: int
+    stream: str
+    task: str
+    answers: tuple[str, ...]
+    base: str
+    family: str
+    serve: str
+    released: bool
+    reasons: tuple[str, ...]
+    parent: int | None
+    parent_accuracy: float | None
+    alert: str | None
+    training: TrainingRange | None
+    held_out_rows: int
+    sources: int
+    slices: tuple[Part, ...]
+    metrics: dict[str, float]
+    gate: dict[str, Any]
+    learn: dict[str, Any]
+    fresh: bool
+    threads: int
+    epochs: int
+    stopped: dict[str, str]
+    software: dict[str, str]
+    limits: tuple[str, ...]
+    created_at: datetime
+
+
+def software() -> dict[str, str]:
+    """Return the versions of what a training's result depends on."""
+    from onnxruntime import __version__ as of_runtime  # its package has another name where a GPU is
+
+    found = {"python": platform.python_version(), "machine": platform.machine(), "onnxruntime": of_runtime}
+    return found | {package: version(package) for package in _SOFTWARE}
+
+
+def parts(candidate: Model, data: Dataset) -> tuple[Part, ...]:
+    """Return the largest classes and sources, with how many of their held-out rows were answered right."""
+    if candidate.task is Task.ANOMALY:
+        return ()
+    held_out = [*data.recent_held_out, *data.old_held_out]
+    right = answers(candidate.outputs(held_out), candidate.labels) == np.array([r.label for r in held_out])
+    return (
+        *_parts("class", [row.label for row in data.training], [row.label for row in held_out], right),
+        *_parts("source", [row.source for row in data.training], [row.source for row in held_out], right),
+    )
+
+
+def _parts(by: str, training: list[str], held_out: list[str], right: Truths) -> Iterator[Part]:
+    trained, tested = Counter(training), Counter(held_out)
+    names = np.array(held_out)
+    for name, _ in (trained + tested).most_common(_PARTS):
+        yield Part(
+            by=by,
+            name=name,
+            training=trained[name],
+            held_out=tested[name],
+            accuracy=float(right[names == name].mean()) if tested[name] else None,
+        )
+
+
+def card(
+    job: Job, data: Dataset, manifest: Manifest, candidate: Model, verdict: Verdict,
+    parent: Manifest | None, curve: Curve,
+) -> Card:  # fmt: skip
+    """Return the card of a judged candidate; `manifest` is that of its release, but for the files."""
+    held_out: list[Row] = [*data.recent_held_out, *data.old_held_out]
+    slices = parts(candidate, data) if "accuracy" in manifest.metrics else ()  # else it is broken
+    return Card(
+        model=manifest.model,
+        version=manifest.version,
+        stream=manifest.stream,
+        task=manifest.task.value,
+        answers=manifest.labels if manifest.task is not Task.ANOMALY else ("normal", ANOMALY),
+        base=manifest.base,
+        family=manifest.family,
+        serve=manifest.serve,
+        released=verdict.released,
+        reasons=verdict.reasons,
+        parent=manifest.parent,
+        parent_accuracy=parent.metrics.get("accuracy") if parent else None,
+        alert=manifest.alert,
+        training=manifest.training,
+        held_out_rows=len(held_out),
+        sources=len({row.source for row in (*data.training, *held_out)}),
+        slices=slices,
+        metrics=manifest.metrics,
+        gate=job.settings.gate.model_dump(mode="json"),
+        learn=job.learner.learn.model_dump(mode="json"),
+        fresh=job.fresh or job.champion is None,
+        threads=job.threads,
+        epochs=len(curve.train),
+        stopped=curve.history.stopped,
+        software=software(),
+        limits=_limits(manifest, slices, curve.history.stopped),
+        created_at=manifest.created_at,
+    )
+
+
+def _limits(manifest: Manifest, slices: Sequence[Part], stopped: dict[str, str]) -> tuple[str, ...]:
+    limits = ["Figures are of held-out rows of the same stream; they say nothing about other traffic."]
+    if manifest.task is Task.ANOMALY:
+        limits.append(
+            "It learnt from unlabelled readings, taken for mostly normal. Its accuracy is on held-out "
+            "readings and on the same ones with a quarter of their values pushed far out: no real anomalies."
+        )
+    else:
+        limits.append("It answers only the classes named here; an event of another kind gets one of them.")
+    few = [f"{part.by} {part.name}" for part in slices if part.held_out < _FEW]
+    if few:
+        limits.append(f"Fewer than {_FEW} held-out rows, so figures mostly of chance: {', '.join(few)}.")
+    if manifest.max_tokens:
+        limits.append(f"Of a text only the first {manifest.max_tokens} tokens are read.")
+    if stopped:
+        ended = "; ".join(f"{phase}: {why}" for phase, why in stopped.items())
+        limits.append(f"Training ended before its last epoch ({ended}).")
+    return tuple(limits)
+
+
+def markdown(card: Card) -> str:
+    """Render a card for people."""
+    verdict = "released" if card.released else "rejected"
+    parent = "none"
+    if card.parent is not None:
+        parent = f"version {card.parent}"
+        if card.parent_accuracy is not None:
+            parent += f", accuracy {card.parent_accuracy:.4f} in its time"
+    how = "trained afresh" if card.fresh else "continued from its parent"
+    return "\n".join(
+        [
+            f"# {card.model}, version {card.version}",
+            "",
+            f"Judges the events of stream `{card.stream}` ({card.task}) as {', '.join(card.answers)}.",
+            "",
+            f"- verdict: {verdict}: {'; '.join(card.reasons)}",
+            f"- parent: {parent}; {how}",
+            f"- asked for by alert: {card.alert or 'none, first training'}",
+            f"- base: {card.base or 'none'}; family: {card.family}; served as {card.serve}",
+            "",
+            *_data(card),
+            *_table("measured on held-out rows", [(n, f"{v:.6g}") for n, v in sorted(card.metrics.items())]),
+            *_table("gate", [(name, str(value)) for name, value in card.gate.items()]),
+            *_table(
+                "training",
+                [
+                    *((name, str(value)) for name, value in card.learn.items()),
+                    ("epochs run", str(card.epochs)),
+                    ("threads", str(card.threads)),
+                ],
+            ),
+            *_table("software", list(card.software.items())),
+            "## Limits",
+            "",
+            *[f"- {limit}" for limit in card.limits],
+            "",
+        ]
+    )
+
+
+def _data(card: Card) -> list[str]:
+    lines = ["## Data", ""]
+    if (span := card.training) is not None:
+        lines += [
+            f"- trained on {span.rows} rows, {span.replayed_rows} of them replayed",
+            f"- held out: {card.held_out_rows} rows; sources: {card.sources}",
+            f"- events of {span.event_from:%Y-%m-%d %H:%M:%S} to {span.event_to:%Y-%m-%d %H:%M:%S} UTC",
+            *(f"- {place}, offsets {low} to {high}" for place, (low, high) in sorted(span.offsets.items())),
+            f"- sha256 of the rows: {span.dataset_sha256}",
+        ]
+    lines.append("")
+    if card.slices:
+        lines += ["| | training rows | held out | right |", "|---|--:|--:|--:|"]
+        for part in card.slices:
+            right = "" if part.accuracy is None else f"{part.accuracy:.4f}"
+            name = part.name.replace("|", "\\|").replace("\n", " ")
+            lines.append(f"| {part.by} {name} | {part.training} | {part.held_out} | {right} |")
+        lines.append("")
+    return lines
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"## {title.capitalize()}", "", "| | |", "|---|--:|", *(f"| {n} | {v} |" for n, v in rows), ""]

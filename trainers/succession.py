@@ -1,0 +1,97 @@
+"""Which release serves after which: consumes the serving release and its successor, produces announcements.
+
+Nothing here imports torch: the trainer's loop and `headrace models` announce by the same rules.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from schemas import codec, topics
+from schemas.errors import Fatal
+from schemas.record import Outgoing
+from schemas.release import Release, State
+from trainers import folders
+
+_REMEMBERED: Final = 20
+"""Versions that a record names as having served before: enough for any rollback, and few bytes."""
+
+
+def succeeding(release: Release, serving: Release | None) -> Release:
+    """Return a release as the successor of the serving one: it remembers what served before it."""
+    if serving is None:
+        return release
+    before = [v for v in (*serving.served_before, serving.version) if v != release.version]
+    return msgspec.structs.replace(release, served_before=tuple(before[-_REMEMBERED:]))
+
+
+def check_still_wanted(candidate: Release, serving: Release | None) -> None:
+    """Let no candidate be released over what people promoted or rolled back to while it was in the making.
+
+    It proved itself against another model. After a restart the serving one may be the candidate itself.
+
+    Raises:
+        Fatal: another model serves than the candidate was judged by.
+    """
+    if candidate.state is State.RELEASED and serving is not None:
+        if serving.version in (candidate.parent, candidate.version):
+            return
+        raise Fatal(
+            f"version {serving.version} serves meanwhile; the candidate was judged by {candidate.parent}"
+        )
+
+
+def promoted(releases: Path, model: str, version: int, serving: Release | None, reason: str) -> Release:
+    """Return what announces a release folder that lies on disk as the one to serve.
+
+    Raises:
+        Fatal: the folder is broken: a file is missing or is not the one that was released.
+    """
+    folders.verify(releases, model, version)
+    return succeeding(folders.record(releases, model, version, (reason,)), serving)
+
+
+def rolled_back(releases: Path, serving: Release, to: int | None, reason: str) -> tuple[Release, Release]:
+    """Return what announces the version to go back to, and what says that the serving one was rolled back.
+
+    Without `to` it is the version that served last before this one and still has its folder, else the parent.
+
+    Raises:
+        Fatal: there is nothing to go back to, `to` serves already, or the folder to go back to is broken.
+    """
+    model = serving.model
+    target = _before(releases, serving) if to is None else to
+    if target == serving.version:
+        raise Fatal(
+            f"{model} {target} serves already; `headrace models list {model}` shows what else there is"
+        )
+    folders.verify(releases, model, target)
+    stack = serving.served_before
+    earlier = stack[: stack.index(target)] if target in stack else stack
+    back = msgspec.structs.replace(folders.record(releases, model, target, (reason,)), served_before=earlier)
+    left = msgspec.structs.replace(serving, state=State.ROLLED_BACK, reasons=(reason,))
+    return back, left
+
+
+def announcement(release: Release) -> Outgoing:
+    """Return the record for `models.releases`: a release's key is its model, so that serving follows it.
+
+    What is said of a version that is not to serve has a key of its own, `model/version`.
+    """
+    key = release.model if release.state is State.RELEASED else f"{release.model}/{release.version}"
+    return Outgoing(topics.RELEASES.name, key.encode(), codec.encode(release))
+
+
+def _before(releases: Path, serving: Release) -> int:
+    there = set(folders.versions(releases, serving.model)) - {serving.version}
+    for version in reversed(serving.served_before):
+        if version in there:
+            return version
+    if serving.parent is not None and serving.parent in there and not serving.served_before:
+        return serving.parent
+    others = ", ".join(map(str, sorted(there)))
+    hint = f"name another with --to: {others}" if others else "it is the only release there is"
+    raise Fatal(
+        f"there is nothing to roll back to: nothing served before {serving.model} {serving.version}; {hint}"
+    )
