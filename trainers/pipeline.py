@@ -1,6 +1,6 @@
 """One training, rows to verdict: consumes a Job and its Dataset, produces an Outcome and a release folder.
 
-    dataset -> fine-tune from the champion -> graphs -> evidence -> gate -> release folder | reasons
+    dataset -> fine-tune from the champion -> graphs -> examination -> release folder | reasons
 
 It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.bootstrap`, tests).
 """
@@ -11,18 +11,20 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State, Task
-from trainers import export, folders, release
+from trainers import export, folders, golden, release
 from trainers.backbone import Backbone
 from trainers.dataset import Dataset, Row, feature_names, matrix
 from trainers.encoder import locate, prepare
-from trainers.evaluate import measure
+from trainers.evaluate import choose_variant, judged_by
+from trainers.examine import examine, report
 from trainers.finetune import Curve, tune, tune_text
-from trainers.gate import Verdict, judge
+from trainers.gate import Verdict
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
@@ -59,25 +61,38 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
     if job.champion is not None:
         with profile.step("open_champion"):
             champion, parent = open_model(folder_of(job.champion.uri), home, job.threads)
+    kept = golden.load(home, job.model) if champion is not None and stream.gate.golden_rows else None
+    data = golden.without(data, kept)
     with profile.step("training"):
         candidate, curve = tuned(job, data, champion, deadline, profile)
     with release.building(releases, job.model) as folder:
         with profile.step("export"):
             variants = export.write(folder, candidate.network, candidate.encoder)
         with profile.step("evaluating"):
-            evidence = measure(
-                candidate, champion, folder, variants, data, stream.gate, job.learner.precision
+            served, agreement = choose_variant(
+                candidate,
+                [row for rows in judged_by(data) for row in rows],
+                stream.gate,
+                job.learner.precision,
             )
-            verdict = judge(evidence, stream.gate)
-        candidate = candidate.at(evidence.serve)
-        version = folders.reserve(home, releases, job.model)
-        manifest = _manifest(job, candidate, data, variants, verdict, version)
+            candidate = candidate.at(served)
+            version = folders.reserve(home, releases, job.model)
+            draft = release.complete(
+                folder, candidate, _mixed(data), _draft(job, candidate, data, variants, version)
+            )
+            examined = examine(folder, draft, candidate, champion, data, kept, stream.gate, agreement)
+        verdict = examined.verdict
         with profile.step("release"):
-            announced = (
-                release.finish(folder, releases, candidate, _mixed(data), manifest, parent)
-                if verdict.released
-                else _rejection(manifest, verdict)
+            if verdict.released:
+                kept = kept or golden.draw(home, job.model, data, stream.gate.golden_rows)
+            manifest = msgspec.structs.replace(
+                draft, metrics=verdict.metrics, golden_set=kept.version if kept else ""
             )
+            if verdict.released:
+                report(folder, examined, kept)
+                announced = release.finish(folder, releases, manifest, parent)
+            else:
+                announced = _rejection(manifest, verdict)
     if candidate.encoder is not None:
         candidate.encoder.save()
     return Outcome(
@@ -85,6 +100,7 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         released=verdict.released,
         reasons=verdict.reasons,
         metrics=verdict.metrics,
+        slices=examined.slices,
         loss=curve.train,
         validation_loss=curve.validation,
         learning_rate=job.learner.learn.learning_rate,
@@ -183,9 +199,8 @@ def _mixed(data: Dataset) -> list[Row]:
     return mixed + data.recent_held_out[len(mixed) // 2 :]
 
 
-def _manifest(
-    job: Job, candidate: Model, data: Dataset, variants: dict[str, str], verdict: Verdict, version: int
-) -> Manifest:
+def _draft(job: Job, candidate: Model, data: Dataset, variants: dict[str, str], version: int) -> Manifest:
+    """Return the manifest but for its files and what the examination will say."""
     network, model = candidate.network, job.learner
     text = candidate.encoder is not None
     centre, scale = network.centre.tolist(), network.scale.tolist()
@@ -208,7 +223,7 @@ def _manifest(
             "scale": dict(zip(candidate.features, scale, strict=True)),
         },
         thresholds={"anomaly": 1.0} if candidate.task is Task.ANOMALY else {},
-        metrics=verdict.metrics,
+        tokenizer=candidate.encoder.fingerprint if candidate.encoder else "",
         parent=job.champion.version if job.champion else None,
         alert=job.alert,
         training=data.range(),

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from schemas import codec
+from schemas.errors import Fatal
 from schemas.release import Manifest, Release, Task
 from trainers.dataset import Row, matrix
 from trainers.encoder import padded, session
@@ -38,17 +39,10 @@ def building(releases: Path, model: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def finish(
-    folder: Path,
-    releases: Path,
-    candidate: Model,
-    rows: Sequence[Row],
-    manifest: Manifest,
-    base: Manifest | None,
-) -> Release:
-    """Complete a building folder whose graphs are written, and give it its version's name.
+def complete(folder: Path, candidate: Model, rows: Sequence[Row], manifest: Manifest) -> Manifest:
+    """Write what belongs beside a candidate's graphs; return the manifest with all files' digests.
 
-    `manifest` comes without `files`; `base` is the champion's, for the model card.
+    `manifest` comes without `files`; `rows` are held-out ones for the golden answers.
     """
     if candidate.encoder is not None:
         candidate.encoder.tokenizer.save(str(folder / "tokenizer.json"))
@@ -57,14 +51,24 @@ def finish(
         shutil.copy(candidate.backbone, folder / BACKBONE)
     golden = golden_answers(folder / manifest.variants[manifest.serve], candidate, rows)
     (folder / "golden.json").write_bytes(msgspec.json.encode(golden))
+    return msgspec.structs.replace(manifest, files=_digests(folder), golden="golden.json")
+
+
+def finish(folder: Path, releases: Path, manifest: Manifest, base: Manifest | None) -> Release:
+    """Give a completed folder that passed the gate its card, its manifest and its version's name.
+
+    `manifest` has the files that were examined; what was added since joins them. `base` is the champion's.
+
+    Raises:
+        Fatal: an examined file is not the same any more.
+    """
     (folder / "model_card.md").write_text(model_card(manifest, base), encoding="utf-8")
-    files = {
-        str(path.relative_to(folder)): _synced_digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    complete = msgspec.structs.replace(manifest, files=files, golden="golden.json")
-    (folder / "manifest.json").write_bytes(msgspec.json.format(codec.encode(complete), indent=2))
+    files = _digests(folder)
+    changed = [name for name, digest in manifest.files.items() if files.get(name) != digest]
+    if changed:
+        raise Fatal(f"{', '.join(changed)} changed between examination and release; train again")
+    whole = msgspec.structs.replace(manifest, files=files)
+    (folder / "manifest.json").write_bytes(msgspec.json.format(codec.encode(whole), indent=2))
     _synced_digest(folder / "manifest.json")
     target = releases / manifest.model / str(manifest.version)
     folder.rename(target)
@@ -139,6 +143,14 @@ def model_card(manifest: Manifest, parent: Manifest | None) -> str:
         f"| measured on held-out rows | |\n|---|---|\n{figures}\n\n"
         "Figures are of held-out rows of the same stream; they say nothing about other traffic.\n"
     )
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): _synced_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _synced_digest(path: Path) -> str:
