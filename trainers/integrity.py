@@ -42,7 +42,8 @@ def check(folder: Path, manifest: Manifest, candidate: Model, rows: Sequence[Row
         try:
             found += problems
         except Exception as error:  # noqa: BLE001 - whatever a broken file does to its reader is the reason
-            found.append(f"{name}: cannot be read: {' '.join(str(error).split())[:200]}")
+            said = " ".join(str(error).replace(f"{folder}/", "").split())
+            found.append(f"{name}: cannot be read: {said[:200]}")
     return tuple(dict.fromkeys(found))
 
 

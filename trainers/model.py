@@ -72,9 +72,10 @@ def scores(outputs: Array) -> Array:
 
 
 def probabilities(logits: Array) -> Array:
-    """Return the softmax (N, C) of logits (N, C)."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(1, keepdims=True), dtype=np.float32)
+    """Return the softmax (N, C) of logits (N, C); of infinite ones NaN, which the examination finds."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(1, keepdims=True), dtype=np.float32)
 
 
 def folder_of(uri: str) -> Path:

@@ -77,16 +77,16 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
             )
             candidate = candidate.at(served)
             version = folders.reserve(home, releases, job.model)
-            draft = release.complete(
-                folder, candidate, _mixed(data), _draft(job, candidate, data, variants, version)
+            manifest = release.complete(
+                folder, candidate, _mixed(data), draft(job, candidate, data, variants, version)
             )
-            examined = examine(folder, draft, candidate, champion, data, kept, stream.gate, agreement)
+            examined = examine(folder, manifest, candidate, champion, data, kept, stream.gate, agreement)
         verdict = examined.verdict
         with profile.step("release"):
             if verdict.released:
                 kept = kept or golden.draw(home, job.model, data, stream.gate.golden_rows)
             manifest = msgspec.structs.replace(
-                draft, metrics=verdict.metrics, golden_set=kept.version if kept else ""
+                manifest, metrics=verdict.metrics, golden_set=kept.version if kept else ""
             )
             if verdict.released:
                 report(folder, examined, kept)
@@ -199,8 +199,8 @@ def _mixed(data: Dataset) -> list[Row]:
     return mixed + data.recent_held_out[len(mixed) // 2 :]
 
 
-def _draft(job: Job, candidate: Model, data: Dataset, variants: dict[str, str], version: int) -> Manifest:
-    """Return the manifest but for its files and what the examination will say."""
+def draft(job: Job, candidate: Model, data: Dataset, variants: dict[str, str], version: int) -> Manifest:
+    """Return a candidate's manifest but for its files and what the examination will say."""
     network, model = candidate.network, job.learner
     text = candidate.encoder is not None
     centre, scale = network.centre.tolist(), network.scale.tolist()
