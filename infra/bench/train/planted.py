@@ -88,7 +88,7 @@ def _spoilt(world: World, other: Model) -> dict[str, Spoil]:
         "swapped label map": _swap_map,
     }
     if world.encoder is not None:
-        return {**kinds, "stale tokenizer": _stale_tokenizer}
+        return {**kinds, "stale tokenizer": stale_tokenizer}
     return {**kinds, "features in another order": _reorder}
 
 
@@ -170,8 +170,8 @@ def _reorder(_folder: Path, manifest: Manifest) -> Manifest:
     return msgspec.structs.replace(manifest, features=tuple(reversed(manifest.features)))
 
 
-def _stale_tokenizer(folder: Path, manifest: Manifest) -> Manifest:
-    """Put a tokenizer with another vocabulary in place, with its right digest."""
+def stale_tokenizer(folder: Path, manifest: Manifest) -> Manifest:
+    """Put a tokenizer in place that has two words' numbers exchanged, with its right digest."""
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     words = tokenizer["model"]["vocab"]
