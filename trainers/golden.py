@@ -47,11 +47,8 @@ def load(home: Path, model: str) -> Golden | None:
 
 
 def draw(home: Path, model: str, data: Dataset, size: int) -> Golden | None:
-    """Draw, keep and return a golden set of at most `size` held-out rows, labels by turns; None for 0 rows.
-
-    Old rows come before recent ones: they are what was held out first where a model is older than its set.
-    """
-    rows = by_turns(data.old_held_out or data.recent_held_out, size)
+    """Draw, keep and return a golden set of at most `size` held-out rows, labels by turns; None for 0."""
+    rows = by_turns([*data.recent_held_out, *data.old_held_out], size)
     if not rows:
         return None
     golden = Golden(version=version_of(rows), rows=rows)
@@ -62,17 +59,20 @@ def draw(home: Path, model: str, data: Dataset, size: int) -> Golden | None:
 
 
 def without(data: Dataset, golden: Golden | None) -> Dataset:
-    """Return the dataset with the golden rows taken out of what is trained on.
+    """Return the dataset with the golden rows taken out of all its parts but the held-out ones.
 
-    They were held out when they were drawn, and the hash of their ids holds them out for ever; this keeps the
-    promise also where somebody changes how rows are held out.
+    They were held out when they were drawn; this keeps them so, however rows are held out today.
     """
     if golden is None:
         return data
     kept = {(row.source, row.id) for row in golden.rows}
-    recent = [row for row in data.recent if (row.source, row.id) not in kept]
-    old = [row for row in data.old if (row.source, row.id) not in kept]
-    return msgspec.structs.replace(data, recent=recent, old=old)
+    parts = {name: getattr(data, name) for name in data.__struct_fields__ if not name.endswith("_held_out")}
+    changed = {
+        name: [row for row in part if not isinstance(row, Row) or (row.source, row.id) not in kept]
+        for name, part in parts.items()
+        if isinstance(part, list)
+    }
+    return msgspec.structs.replace(data, **changed)
 
 
 def by_turns(rows: Sequence[Row], size: int) -> list[Row]:

@@ -27,6 +27,7 @@ from trainers.finetune import Curve, tune, tune_text
 from trainers.gate import Verdict
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
+from trainers.outdated import still_true
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
 
 
@@ -69,22 +70,20 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         with profile.step("export"):
             variants = export.write(folder, candidate.network, candidate.encoder)
         with profile.step("evaluating"):
-            served, agreement = choose_variant(
-                candidate,
-                [row for rows in judged_by(data) for row in rows],
-                stream.gate,
-                job.learner.precision,
-            )
+            judged, asked = _still_true(data, kept, champion)
+            kept = kept if asked else None
+            rows = [row for part in judged_by(judged) for row in part]
+            served, agreement = choose_variant(candidate, rows, stream.gate, job.learner.precision)
             candidate = candidate.at(served)
             version = folders.reserve(home, releases, job.model)
             manifest = release.complete(
                 folder, candidate, _mixed(data), draft(job, candidate, data, variants, version)
             )
-            examined = examine(folder, manifest, candidate, champion, data, kept, stream.gate, agreement)
+            examined = examine(folder, manifest, candidate, champion, judged, asked, stream.gate, agreement)
         verdict = examined.verdict
         with profile.step("release"):
             if verdict.released:
-                kept = kept or golden.draw(home, job.model, data, stream.gate.golden_rows)
+                kept = kept or golden.draw(home, job.model, judged, stream.gate.golden_rows)
             manifest = msgspec.structs.replace(
                 manifest, metrics=verdict.metrics, golden_set=kept.version if kept else ""
             )
@@ -106,6 +105,22 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         learning_rate=job.learner.learn.learning_rate,
         seconds=profile.seconds,
     )
+
+
+def _still_true(
+    data: Dataset, kept: golden.Golden | None, champion: Model | None
+) -> tuple[Dataset, golden.Golden | None]:
+    """Return old and golden held-out rows without those that recent rows contradict.
+
+    A golden set of which a tenth is contradicted is of a world that is gone: there is none then.
+    """
+    if champion is None or champion.task is not Task.CLASSIFICATION:
+        return data, kept
+    if kept is not None:
+        rows = still_true(msgspec.structs.replace(data, old_held_out=kept.rows), champion).old_held_out
+        gone = len(rows) <= 0.9 * len(kept.rows)
+        kept = None if gone else msgspec.structs.replace(kept, rows=rows)
+    return still_true(data, champion), kept
 
 
 def tuned(

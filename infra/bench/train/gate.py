@@ -24,6 +24,7 @@ from trainers.golden import Golden, by_turns, version_of
 from trainers.outcome import Job
 from trainers.pipeline import draft
 
+_POINT: Final = 0.01 - 1e-9
 _OLD_ROWS: Final = 2000
 _GOLDEN_ROWS: Final = 300
 _LEARNT_ROWS: Final = 200
@@ -119,18 +120,20 @@ def run(home: Path, every: Iterable[World], tell: Callable[[Attempt], None]) -> 
 def figures(attempts: Iterable[Attempt]) -> dict[str, Any]:
     """Return counts by kind, and each attempt.
 
-    A good candidate counts as tried where the gate's own rows show a gain of a point or more: chance may show
-    less, and a gate that sees no gain must not release it. Those are `unseen`.
+    A good candidate counts as tried where the gate's rows show a gain of a point or more and it truly forgets
+    nothing: chance may show less, and a gate that sees no gain must not release it. Others are `undecided`.
     """
     every = list(attempts)
     good_ones = [one for one in every if one.good]
-    seen = [one for one in good_ones if one.measured is not None and one.measured >= 0.01 - 1e-9]
-    unseen = [one for one in good_ones if one not in seen]
+    seen = [
+        one for one in good_ones if one.forgetting <= 0 and (one.measured is None or one.measured >= _POINT)
+    ]
+    undecided = [one for one in good_ones if one not in seen]
     bad_ones = [one for one in every if not one.good]
     return {
         "planted": {"bad": len(bad_ones), "released": sum(one.released for one in bad_ones)},
         "good": {"tried": len(seen), "released": sum(one.released for one in seen)},
-        "unseen": {"tried": len(unseen), "released": sum(one.released for one in unseen)},
+        "undecided": {"tried": len(undecided), "released": sum(one.released for one in undecided)},
         "kinds": {
             kind: {"tried": len(those), "released": sum(one.released for one in those)}
             for kind in dict.fromkeys(one.kind for one in every)

@@ -89,8 +89,8 @@ def _table(figures: dict[str, Any]) -> "Table":
     for kind, counts in figures["kinds"].items():
         table.add_row(kind, str(counts["tried"]), str(counts["released"]))
     table.add_section()
-    planted, good, unseen = figures["planted"], figures["good"], figures["unseen"]
+    planted, good, undecided = figures["planted"], figures["good"], figures["undecided"]
     table.add_row("bad", str(planted["bad"]), str(planted["released"]))
-    table.add_row("good, by a point or more on the gate's rows", str(good["tried"]), str(good["released"]))
-    table.add_row("good, by less on the gate's rows", str(unseen["tried"]), str(unseen["released"]))
+    table.add_row("good, by a point or more as the gate saw it", str(good["tried"]), str(good["released"]))
+    table.add_row("neither, as the gate saw it", str(undecided["tried"]), str(undecided["released"]))
     return table

@@ -60,5 +60,5 @@ def test_a_gain_that_the_gate_cannot_see_is_not_counted_as_tried() -> None:
     ]  # fmt: skip
     found = figures(made)
     assert found["good"] == {"tried": 1, "released": 1}
-    assert found["unseen"] == {"tried": 1, "released": 0}
+    assert found["undecided"] == {"tried": 1, "released": 0}
     assert found["planted"] == {"bad": 0, "released": 0}
