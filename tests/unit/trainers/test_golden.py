@@ -5,10 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from schemas.config import Stream
 from schemas.errors import Fatal
 from tests.unit.trainers import samples
 from trainers import golden
 from trainers.dataset import from_memory
+from trainers.outcome import Job
+from trainers.pipeline import train
 
 
 def test_a_set_is_drawn_from_held_out_rows_with_labels_by_turns(tmp_path: Path) -> None:
@@ -49,3 +52,26 @@ def test_golden_rows_are_taken_out_of_training() -> None:
     assert left.recent == data.recent[5:]
     assert left.recent_held_out == data.recent_held_out
     assert golden.without(data, None) is data
+
+
+def test_a_set_of_a_world_that_is_gone_is_drawn_anew(tmp_path: Path) -> None:
+    """Where the states are called the other way round now, the next release draws another."""
+    stream = Stream.model_validate({"kind": "sensor", "model": {}, "gate": {"p99_ms": 500}})
+    old = samples.readings(1, 400)
+    renamed = {"busy": "idle", "idle": "busy"}
+    recent = [(event, renamed[label]) for event, label in samples.readings(2, 400, after_s=1000)]
+    job = Job(home=str(tmp_path), stream="host", config=stream.model_dump_json(), run=str(tmp_path))
+    first = train(job, from_memory(old))
+    before = golden.load(tmp_path, "host")
+    second = train(msgspec.structs.replace(job, champion=first.release), from_memory(recent, old[:100]))
+    assert first.released and second.released, second.reasons
+    assert "golden_accuracy" not in second.metrics
+    after = golden.load(tmp_path, "host")
+    assert before is not None and after is not None and before.version != after.version
+    assert {row.id for row in after.rows} & {event.id for event, _ in recent}
+    third = train(
+        msgspec.structs.replace(job, champion=second.release),
+        from_memory([(event, renamed[label]) for event, label in samples.readings(3, 400, after_s=2000)]),
+    )
+    assert third.metrics["golden_accuracy"] > 0.9
+    assert golden.load(tmp_path, "host") == after
