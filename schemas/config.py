@@ -226,7 +226,13 @@ class Email(Section):
 
 
 class Alerts(Section):
-    """How people are told of alerts. Every channel is on its own: one that is down delays no other."""
+    """How people are told of alerts. Every channel is on its own: one that is down delays no other.
+
+    Each alert has a page, `drift/alerts/ID.html` in the data folder. `page_url` is the address under which
+    that folder is served, if it is; messages then name the page there.
+    """
+
+    page_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
 
     webhook: Webhook = Webhook()
     alertmanager: Alertmanager = Alertmanager()

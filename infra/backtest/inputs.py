@@ -4,17 +4,21 @@ The live system's input watch with its default thresholds; after an alert what c
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from infra.backtest.row import History, Row
 from infra.backtest.watch import Alert
 from schemas import topics
 from schemas.clean import Clean
 from schemas.config import Drift
+from schemas.drift import Signal
 from schemas.record import Coordinates, Kind
+from schemas.response import BySeverity
 from streams.drift.batch import CleanBatch
 from streams.drift.inputs import InputWatch
 from streams.drift.shift import Shift
+from streams.drift.shift_wording import shift_alert
+from streams.drift.wording import Subject
 
 _BEGIN_S: Final = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _END_S: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
@@ -59,7 +63,17 @@ class Inputs:
         if shift is None:
             return None
         self._watch.start()
-        return Alert(row.number, "input", shift.found_by.name, _worded(shift))
+        return Alert(
+            row.number, "input", shift.found_by.name, _worded(shift), _evidence(shift), shift.first[2]
+        )
+
+
+def _evidence(shift: Shift) -> dict[str, Any]:
+    """Return what the live system's alert would carry; of examples there are none but rows."""
+    now = datetime.fromtimestamp(shift.window_to, UTC)
+    subject = Subject("backtest", "", 0)
+    alert = shift_alert(subject, Signal.INPUT, shift, response=BySeverity(), now=now)
+    return {name: value for name, value in alert.evidence.items() if name not in ("examples", "first")}
 
 
 def _worded(shift: Shift) -> str:

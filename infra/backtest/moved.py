@@ -18,7 +18,9 @@ SPAN: Final = 2000
 """Rows that are compared on either side."""
 
 MOST: Final = 6
-_MOVED: Final = 0.25
+MOVED: Final = 0.25
+"""PSI from which a feature has moved as much as would be an alert by default."""
+
 _FEW: Final = 8
 """Different values up to which numbers are drawn as categories."""
 
@@ -36,7 +38,7 @@ class Moved:
     @property
     def much(self) -> bool:
         """Whether it moved as much as would be an alert by default."""
-        return self.psi >= _MOVED
+        return self.psi >= MOVED
 
 
 def moved(history: History, at: int, span: int = SPAN) -> list[Moved]:
@@ -104,7 +106,7 @@ def _psi(before: Floats, after: Floats, categories: int) -> float:
 
     if not before.size or not after.size:
         return 0.0
-    detector = Psi(Reference(("",), before[:, None], categories=(categories,)), (), threshold=_MOVED)
+    detector = Psi(Reference(("",), before[:, None], categories=(categories,)), (), threshold=MOVED)
     detector.update(Window(detector.reference, after[:, None]))
     return float(detector.statistics[0])
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.backtest import charts
+from infra.backtest.explained import details
 from infra.backtest.moved import SPAN, Moved, moments, moved
 from infra.backtest.outcome import Outcome
 from infra.backtest.watch import Alert
+from streams.alerts.page.document import style as explanation_style
 
 _STYLE: Final = Path(__file__).with_name("report.css")
 _MOST_LINES: Final = 60
@@ -36,7 +38,7 @@ def page(outcome: Outcome) -> str:
         _input(outcome, figures),
     ]
     body = "\n".join(section for section in sections if section)
-    style = _STYLE.read_text(encoding="utf-8")
+    style = _STYLE.read_text(encoding="utf-8") + explanation_style()
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -170,7 +172,9 @@ def _drift(outcome: Outcome) -> str:
     head = ["row", "signal", "detector", "true drift" if outcome.matched else "", "says"]
     more = len(outcome.alerts) - _MOST_LINES
     note = f"<p>… and {more} more; the figures have them all.</p>" if more > 0 else ""
-    return f"<section><h2>Alerts</h2>{_table(head, rows)}{note}</section>"
+    blocks = "".join(details(outcome.history, alert) for alert in outcome.alerts[:_MOST_LINES])
+    about = "<p>What each of them knew, as an alert's page shows it:</p>" if blocks else ""
+    return f"<section><h2>Alerts</h2>{_table(head, rows)}{note}{about}{blocks}</section>"
 
 
 def _matched(outcome: Outcome, alert: Alert) -> str:

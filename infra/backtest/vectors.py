@@ -74,6 +74,13 @@ class Vectors:
             "mmd",
             f"the newest {_WINDOW} rows lie off the reference as a whole (squared MMD {statistic:.3g},"
             f" threshold {threshold:.3g})",
+            {
+                "joint": {
+                    "statistic": statistic,
+                    "threshold": threshold,
+                    "expected_run_time": EXPECTED_RUN_TIME,
+                }
+            },
         )
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.cli import silence
+from infra.cli import alerts, silence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     drift = typer.Typer(help="What is watched for drift, and how near each signal is to its threshold.")
     drift.callback(invoke_without_command=True)(show)
     drift.command("test-alert")(send_test_alert)
+    alerts.register(drift)
     silence.register(drift)
     app.add_typer(drift, name="drift")
 

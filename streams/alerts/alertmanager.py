@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from infra.runtime.clock import Clock
 from schemas.drift import DriftAlert
+from streams.alerts.channel import Place, nowhere
 from streams.alerts.persistence import Outcome, persist
 from streams.alerts.post import Poster
 
@@ -29,20 +30,23 @@ class Alertmanager:
 
     name = "alertmanager"
 
-    def __init__(self, url: SecretStr, timeout_s: float, repeat_s: float, clock: Clock) -> None:
+    def __init__(
+        self, url: SecretStr, timeout_s: float, repeat_s: float, clock: Clock, place: Place = nowhere
+    ) -> None:
         base = url.get_secret_value().rstrip("/")
         self._poster = Poster(SecretStr(f"{base}/api/v2/alerts"), timeout_s)
         self._lasts = timedelta(seconds=repeat_s * _MISSED)
         self._clock = clock
+        self._place = place
         self._standing: dict[_Subject, DriftAlert] = {}
 
     async def tell(self, alert: DriftAlert, *, give_up_after_s: float) -> Outcome:
         """Send an alert, or its end; one that takes another's place ends it."""
         before = self._standing.get(_subject(alert))
         self.remember(alert)
-        body = [] if alert.recovered and before else [posted(alert, self._until(alert))]
+        body = [] if alert.recovered and before else [self._posted(alert, self._until(alert))]
         if before is not None and before.id != alert.id:
-            body.append(posted(before, alert.raised_at))
+            body.append(self._posted(before, alert.raised_at))
         post = partial(self._poster.post, body)
         return await persist(self.name, alert.id, post, give_up_after_s=give_up_after_s)
 
@@ -58,11 +62,14 @@ class Alertmanager:
         """Send everything that stands once more; what fails now is sent by the next repetition."""
         standing = list(self._standing.values())
         if standing:
-            await self._poster.post([posted(alert, self._until(alert)) for alert in standing])
+            await self._poster.post([self._posted(alert, self._until(alert)) for alert in standing])
 
     async def close(self) -> None:
         """Close the connections."""
         await self._poster.close()
+
+    def _posted(self, alert: DriftAlert, until: datetime) -> dict[str, Any]:
+        return posted(alert, until, self._place(alert))
 
     def _until(self, alert: DriftAlert) -> datetime:
         if alert.recovered:
@@ -76,8 +83,8 @@ def _subject(alert: DriftAlert) -> _Subject:
     return alert.stream, alert.model, alert.signal.value
 
 
-def posted(alert: DriftAlert, until: datetime) -> dict[str, Any]:
-    """Return an alert as Alertmanager's API takes it (`postableAlert`)."""
+def posted(alert: DriftAlert, until: datetime, page: str = "") -> dict[str, Any]:
+    """Return an alert as Alertmanager's API takes it (`postableAlert`); a page is its source."""
     labels = {
         "alertname": NAME,
         "stream": alert.stream,
@@ -95,10 +102,12 @@ def posted(alert: DriftAlert, until: datetime) -> dict[str, Any]:
         "version": str(alert.version) if alert.version else "",
         "runbook_url": alert.runbook,
         "alert_id": alert.id,
+        "page": page,
     }
     return {
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {name: value for name, value in annotations.items() if value},
         "startsAt": alert.since.isoformat(),
         "endsAt": until.isoformat(),
+        **({"generatorURL": page} if page.startswith("http") else {}),
     }

@@ -1,9 +1,18 @@
 """What a channel is: a way to tell people of an alert. Consumes alerts one by one, produces outcomes."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from schemas.drift import DriftAlert
 from streams.alerts.persistence import Outcome
+
+Place = Callable[[DriftAlert], str]
+"""Tells where the page of an alert is to be found; empty where there is none."""
+
+
+def nowhere(_alert: DriftAlert) -> str:
+    """Tell that there are no pages."""
+    return ""
 
 
 class Channel(Protocol):

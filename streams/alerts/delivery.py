@@ -3,6 +3,7 @@
 Each channel has a queue and a task of its own, so one that is down delays no other, and nothing here delays
 the stream. The topic is read from its beginning at every start; what went out is on record
 (`<home>/drift/delivered`), so nobody is told twice, and what was written while nobody delivered is delivered.
+An alert's page (`streams.alerts.page`) is written before anybody is told of it.
 """
 
 import asyncio
@@ -22,8 +23,9 @@ from schemas.drift import DriftAlert
 from schemas.errors import Rejected
 from schemas.topics import ALERTS
 from streams.alerts.alertmanager import Alertmanager
-from streams.alerts.channel import Channel
+from streams.alerts.channel import Channel, Place, nowhere
 from streams.alerts.email import Email
+from streams.alerts.page.folder import Pages
 from streams.alerts.reach import WORTH_TELLING, Decision, Reach
 from streams.alerts.record import DeliveryRecord
 from streams.alerts.webhook import Webhook
@@ -90,7 +92,8 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
     record = DeliveryRecord(settings.home / "drift" / f"{settings.config.topic_prefix}delivered")
     controls = Controls(settings)
     reach = Reach(settings.config.streams, controls)
-    channels = channels_of(settings, clock)
+    pages = pages_of(settings)
+    channels = channels_of(settings, clock, pages.place)
     queues: list[asyncio.Queue[DriftAlert]] = [asyncio.Queue() for _ in channels]
     await controls.load()
     try:
@@ -100,7 +103,7 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
                 tasks.create_task(Delivery(channel, record, reach, clock).run(queue))
                 if isinstance(channel, Alertmanager):
                     tasks.create_task(_repeat(channel, settings.config.alerts.alertmanager.repeat))
-            tasks.create_task(_read(settings, record, queues))
+            tasks.create_task(_read(settings, record, pages, queues))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
     finally:
@@ -108,20 +111,26 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
             await channel.close()
 
 
-def channels_of(settings: Settings, clock: Clock) -> list[Channel]:
-    """Return the channels that are set up."""
+def pages_of(settings: Settings) -> Pages:
+    """Return the folder of the alerts' pages."""
+    folder = settings.home / "drift" / f"{settings.config.topic_prefix}alerts"
+    return Pages(folder, settings.config.alerts.page_url)
+
+
+def channels_of(settings: Settings, clock: Clock, place: Place = nowhere) -> list[Channel]:
+    """Return the channels that are set up; `place` tells them where the page of an alert is."""
     asked = settings.config.alerts
     channels: list[Channel] = []
     if asked.alertmanager.url.get_secret_value():
         manager = asked.alertmanager
-        channels.append(Alertmanager(manager.url, manager.timeout, manager.repeat, clock))
+        channels.append(Alertmanager(manager.url, manager.timeout, manager.repeat, clock, place))
     url = webhook_url(settings)
     if url.get_secret_value():
-        channels.append(Webhook(url, asked.webhook.timeout))
+        channels.append(Webhook(url, asked.webhook.timeout, place))
     if asked.email.host:
         password = os.environ.get("HEADRACE_SMTP_PASSWORD")
         email = asked.email.model_copy(update={"password": SecretStr(password)}) if password else asked.email
-        channels.append(Email(email))
+        channels.append(Email(email, place))
     return channels
 
 
@@ -131,16 +140,18 @@ def webhook_url(settings: Settings) -> SecretStr:
 
 
 async def _read(
-    settings: Settings, record: DeliveryRecord, queues: "Sequence[asyncio.Queue[DriftAlert]]"
+    settings: Settings, record: DeliveryRecord, pages: Pages, queues: "Sequence[asyncio.Queue[DriftAlert]]"
 ) -> None:
-    """Hand every alert to every channel; the log, which is read by machines too, has each at once."""
+    """Hand every alert, once its page is written, to every channel; the log has each at once."""
     async for incoming in follow(settings, [ALERTS]):
         try:
             alert = decode(incoming.value or b"", DriftAlert)
         except Rejected as error:
             _log.warning("drift_alert.unreadable", offset=incoming.offset, error=str(error))
             continue
-        if not record.has(_LOG, alert.id):
+        new = not record.has(_LOG, alert.id)
+        await pages.take(alert, new=new)
+        if new:
             _say(alert)
             record.add(_LOG, alert.id)
         for queue in queues:

@@ -11,6 +11,7 @@ from typing import Final
 
 from schemas.config import Email as EmailSettings
 from schemas.drift import DriftAlert
+from streams.alerts.channel import Place, nowhere
 from streams.alerts.message import fields, title
 from streams.alerts.persistence import Attempt, Outcome, persist
 
@@ -24,12 +25,14 @@ class Email:
 
     name = "email"
 
-    def __init__(self, settings: EmailSettings) -> None:
+    def __init__(self, settings: EmailSettings, place: Place = nowhere) -> None:
         self._settings = settings
+        self._place = place
 
     async def tell(self, alert: DriftAlert, *, give_up_after_s: float) -> Outcome:
         """Send a message; answers of the 5xx kind are final."""
-        attempt = partial(asyncio.to_thread, self._send, composed(alert, self._settings))
+        mail = composed(alert, self._settings, self._place(alert))
+        attempt = partial(asyncio.to_thread, self._send, mail)
         return await persist(self.name, alert.id, attempt, give_up_after_s=give_up_after_s)
 
     async def close(self) -> None:
@@ -68,7 +71,7 @@ class Email:
         return server
 
 
-def composed(alert: DriftAlert, settings: EmailSettings) -> EmailMessage:
+def composed(alert: DriftAlert, settings: EmailSettings, page: str = "") -> EmailMessage:
     """Return an alert as a message; its id is the alert's, and a recovery answers what it ends."""
     message = EmailMessage()
     message["Subject"] = " ".join(title(alert).split())[:_LONGEST_SUBJECT]
@@ -80,6 +83,6 @@ def composed(alert: DriftAlert, settings: EmailSettings) -> EmailMessage:
     if alert.recovered and isinstance(ended, str):
         message["In-Reply-To"] = message["References"] = f"<{ended}@{_DOMAIN}>"
     message["Auto-Submitted"] = "auto-generated"
-    lines = [f"{name + ':':<12}{value}" for name, value in fields(alert).items()]
+    lines = [f"{name + ':':<12}{value}" for name, value in fields(alert, page).items()]
     message.set_content("\n".join([title(alert), "", *lines, ""]))
     return message

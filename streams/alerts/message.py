@@ -17,8 +17,8 @@ def title(alert: DriftAlert) -> str:
     return f"[{'RECOVERED' if alert.recovered else alert.severity.value.upper()}] {alert.summary}"
 
 
-def fields(alert: DriftAlert) -> dict[str, str]:
-    """Return what on-call wants to know beside the summary, by its heading."""
+def fields(alert: DriftAlert, page: str = "") -> dict[str, str]:
+    """Return what on-call wants to know beside the summary, by its heading; `page` is its page's place."""
     told = {
         "Stream": alert.stream,
         "Model": f"{alert.model} v{alert.version}" if alert.version else "none",
@@ -26,14 +26,15 @@ def fields(alert: DriftAlert) -> dict[str, str]:
         "Statistic": f"{alert.statistic:.3f} (threshold {alert.threshold:.3f})",
         "Since": f"{alert.since:%Y-%m-%d %H:%M:%S} UTC",
         "Response": alert.response.value,
+        "Page": page,
         "Runbook": alert.runbook,
         "Alert": alert.id,
     }
     return {heading: value for heading, value in told.items() if value}
 
 
-def message(alert: DriftAlert) -> dict[str, Any]:
-    """Return the body: `text` for everyone, `attachments` for Slack, `alert` whole for machines.
+def message(alert: DriftAlert, page: str = "") -> dict[str, Any]:
+    """Return the body: `text` for everyone, `attachments` for Slack, `page` and `alert` whole for machines.
 
     `text` and fields are escaped as Slack asks; `alert` is not.
     """
@@ -45,10 +46,11 @@ def message(alert: DriftAlert) -> dict[str, Any]:
                 "fallback": _escaped(title(alert)),
                 "fields": [
                     {"title": name, "value": _escaped(value), "short": len(value) < 40}
-                    for name, value in fields(alert).items()
+                    for name, value in fields(alert, page).items()
                 ],
             }
         ],
+        **({"page": page} if page else {}),
         "alert": msgspec.to_builtins(alert),
     }
 

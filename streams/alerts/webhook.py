@@ -5,6 +5,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from schemas.drift import DriftAlert
+from streams.alerts.channel import Place, nowhere
 from streams.alerts.message import message
 from streams.alerts.persistence import Outcome, persist
 from streams.alerts.post import Poster
@@ -19,12 +20,14 @@ class Webhook:
 
     name = "webhook"
 
-    def __init__(self, url: SecretStr, timeout_s: float) -> None:
+    def __init__(self, url: SecretStr, timeout_s: float, place: Place = nowhere) -> None:
+        self._place = place
         self._poster = Poster(url, timeout_s)
 
     async def tell(self, alert: DriftAlert, *, give_up_after_s: float) -> Outcome:
         """Post an alert."""
-        post = partial(self._poster.post, message(alert), {"Idempotency-Key": alert.id})
+        body = message(alert, self._place(alert))
+        post = partial(self._poster.post, body, {"Idempotency-Key": alert.id})
         return await persist(self.name, alert.id, post, give_up_after_s=give_up_after_s)
 
     async def close(self) -> None:

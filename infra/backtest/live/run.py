@@ -202,7 +202,9 @@ class Live:
     def _raised(self, alerts: Sequence[DriftAlert], row: int) -> None:
         for alert in alerts:
             if not alert.recovered:
-                self.outcome.alerts.append(Alert(row, alert.signal.value, alert.detector, alert.summary))
+                self.outcome.alerts.append(
+                    Alert(row, alert.signal.value, alert.detector, alert.summary, alert.evidence)
+                )
             self._learning.alerted(alert)
 
     def _learn(self, row: Row) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from infra.backtest.explained import details, evidence
 from infra.backtest.plan import ColumnPlan, Delay, DetectorName, ModelName, Plan
 from infra.backtest.replay import replay
 from infra.backtest.report import page
 from infra.backtest.row import History, Row
 from infra.backtest.run import execute, load
 from schemas.errors import Fatal
+from streams.alerts.explanation import explain
+from streams.alerts.page.parts import parts
 from tests.data import data_folder
 
 TORNADO = data_folder() / "tornado"
@@ -207,6 +210,29 @@ def test_a_model_that_has_nothing_to_read_is_refused():
         replay(turning(200, 100), Plan(files=(), model=ModelName.NONE))
 
 
+def test_each_alert_is_explained_as_an_alerts_page_does():
+    """An alarm on errors has its rates and what moved where it began, one on inputs the watch's evidence."""
+    history = turning(6000, 3000)
+    moved = [
+        replace(row, values=row.values | {"x": 0.5 + float(row.values["x"]) / 3})
+        for row in history.rows[3000:]
+    ]
+    history.rows[3000:] = moved
+    found = replay(history, Plan(files=(), model=ModelName.TREE, baselines=False))
+    html = page(found)
+    assert html.count('<details class="alert">') == len(found.alerts) >= 2
+    assert {alert.kind for alert in found.alerts} == {"error", "input"}
+    for alert in found.alerts:
+        block = details(history, alert)
+        assert block in html and parts(explain(evidence(history, alert))) in block
+    first = next(alert for alert in found.alerts if alert.kind == "error" and alert.began is not None)
+    told = explain(evidence(history, first))
+    assert told.change is not None and told.change.after > 0.4
+    (x,) = [feature for feature in told.features if feature.name == "x"]
+    assert x.histogram is not None and sum(x.histogram.after) == pytest.approx(1.0)
+    assert x.after is not None and x.before is not None and x.after > x.before + 0.1
+
+
 def test_the_page_stands_alone():
     """One file: no script, nothing from elsewhere, its plots inside, names escaped."""
     history = turning(3000, 1500)
@@ -222,7 +248,7 @@ def test_a_change_of_numbers_that_nobody_judged_is_found():
     """Readings that begin to move against each other: one alarm soon after, none before, and no accuracy."""
     chance = random.Random(6)
     history = History(features=("left", "right", "kind"), label="")
-    for number in range(3000):
+    for number in range(2200):
         left = chance.gauss(0, 1)
         right = (left if number < 2000 else -left) + chance.gauss(0, 0.3)
         history.rows.append(Row(number, float(number), {"left": left, "right": right, "kind": "x"}))

@@ -15,12 +15,15 @@ from infra.runtime.clock import ManualClock
 from infra.runtime.control import Controls
 from infra.runtime.settings import Endpoints, Settings, load_config
 from schemas.codec import encode
-from schemas.config import Stream
+from schemas.config import Email, Stream
 from schemas.control import Action, Control, Scope
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.topics import CONTROL
+from streams.alerts.alertmanager import posted
 from streams.alerts.delivery import Delivery
+from streams.alerts.email import composed
 from streams.alerts.message import message
+from streams.alerts.page.folder import Pages
 from streams.alerts.persistence import Outcome
 from streams.alerts.reach import Orders, Reach
 from streams.alerts.record import DeliveryRecord
@@ -58,6 +61,7 @@ class Receiver:
     def __init__(self, *statuses: int) -> None:
         self._statuses = list(statuses)
         self.keys: list[str] = []
+        self.bodies: list[Any] = []
         self.url = SecretStr("")
 
     async def __aenter__(self) -> Self:
@@ -74,6 +78,7 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         self.keys.append(request.headers["Idempotency-Key"])
+        self.bodies.append(await request.json())
         return web.Response(status=self._statuses.pop(0) if self._statuses else 200)
 
 
@@ -181,6 +186,34 @@ async def test_what_waits_is_told_when_the_silence_ends(tmp_path: Path) -> None:
         await telling.work()
         await webhook.close()
         assert receiver.keys == ["a2", "a2-recovered"]
+
+
+async def test_a_message_names_the_page_and_goes_without_one(tmp_path: Path) -> None:
+    """The post says where the page is; where none could be written it goes all the same."""
+    (tmp_path / "file").write_text("no folder")
+    for folder, wanted in ((tmp_path / "pages", tmp_path / "pages" / "a1.html"), (tmp_path / "file", None)):
+        pages = Pages(folder)
+        async with Receiver() as receiver:
+            webhook = Webhook(receiver.url, 2.0, pages.place)
+            telling = delivery(webhook, tmp_path / f"of-{folder.name}")
+            await pages.take(alert(), new=True)
+            telling.take(alert())
+            await telling.work()
+            await webhook.close()
+        (body,) = receiver.bodies
+        named = {field["title"]: field["value"] for field in body["attachments"][0]["fields"]}
+        assert named.get("Page") == body.get("page") == (str(wanted) if wanted else None)
+
+
+def test_every_channel_names_the_page() -> None:
+    """E-mail by a line, Alertmanager by an annotation and, where it has an address, as the alert's source."""
+    mail = Email.model_validate({"host": "x.invalid", "sender": "a@x.invalid", "to": ["b@x.invalid"]})
+    assert "Page:       /var/p/a1.html\n" in composed(alert(), mail, "/var/p/a1.html").get_content()
+    assert "Page:" not in composed(alert(), mail).get_content()
+    served = posted(alert(), NOW, "https://x.invalid/a1.html")
+    assert served["annotations"]["page"] == served["generatorURL"] == "https://x.invalid/a1.html"
+    assert "generatorURL" not in posted(alert(), NOW, "/var/p/a1.html")
+    assert "page" not in posted(alert(), NOW)["annotations"]
 
 
 def test_hostile_text_is_escaped_for_slack() -> None:
