@@ -152,10 +152,21 @@ class Drift(Section):
 
 
 class Gate(Section):
-    """What a candidate must show against the champion before it is released."""
+    """What a candidate must show against the champion before it is released.
 
-    min_gain: float = 0.0
+    It gains `min_gain` or more on recent rows, and a paired test says at `significance` that it is better.
+    Where too few rows differ for that, a gain of `clear_gain` on `clear_rows` or more is enough, if the test
+    says that it is not worse by `clear_gain`. A negative `min_gain` accepts what is not worse by as much.
+
+    On old rows, and on the `golden_rows` that the first training held out for good (0: none), it loses no
+    more than `max_forgetting`. `p99_ms` bounds one answer, `min_agreement` is INT8's with FP32.
+    """
+
+    min_gain: float = Field(default=0.0, gt=-1, lt=1)
+    clear_gain: float = Field(default=0.01, gt=0, lt=1)
+    clear_rows: int = Field(default=1000, ge=1)
     max_forgetting: float = Field(default=0.01, ge=0)
+    golden_rows: int = Field(default=300, ge=0, le=5000)
     p99_ms: float = Field(default=50.0, gt=0)
     significance: float = Field(default=0.05, gt=0, lt=1)
     min_agreement: float = Field(default=0.97, ge=0, le=1)

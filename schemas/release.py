@@ -44,6 +44,7 @@ class Manifest(Contract, frozen=True, kw_only=True):
     `files` maps each file's name to its sha256; the release's own sha256 is that of the manifest file's
     bytes. `variants` maps a precision (`fp32`, `int8`) to its ONNX file, `serve` names the one to serve.
     `features` are the names (sensor) in input order; empty for text models, whose tokenizer is a file.
+    `tokenizer` is the hash of what the tokenizer does, `golden_set` the version of the rows it was judged by.
     """
 
     schema_version: int = 1
@@ -67,6 +68,8 @@ class Manifest(Contract, frozen=True, kw_only=True):
     golden: str = ""
     created_at: Moment
     files: dict[str, str]
+    tokenizer: str = ""
+    golden_set: str = ""
 
 
 class Release(Contract, frozen=True, kw_only=True):

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from schemas.release import Manifest, Task, TrainingRange
 from trainers.dataset import Dataset, Row
+from trainers.examine import Examined
 from trainers.finetune import Curve
-from trainers.gate import Verdict
 from trainers.model import ANOMALY, Model, answers
 from trainers.outcome import Job
+from trainers.slices import Slice
 
 Truths = NDArray[np.bool_]
 
@@ -41,7 +42,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """`model_card.json`. `reasons` are the gate's; `parent_accuracy` is what the parent showed then."""
+    """`model_card.json`. `reasons` are the gate's; `parent_accuracy` is what the parent showed then.
+
+    `parts` say what the rows were of, `weakest` where the candidate did worst; `golden_set` is its version.
+    """
 
     model: str
     version: int
@@ -59,7 +63,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     training: TrainingRange | None
     held_out_rows: int
     sources: int
-    slices: tuple[Part, ...]
+    parts: tuple[Part, ...]
+    weakest: tuple[Slice, ...]
+    golden_set: str
     metrics: dict[str, float]
     gate: dict[str, Any]
     learn: dict[str, Any]
@@ -106,12 +112,12 @@ def _parts(by: str, training: list[str], held_out: list[str], right: Truths) -> 
 
 
 def card(
-    job: Job, data: Dataset, manifest: Manifest, candidate: Model, verdict: Verdict,
+    job: Job, data: Dataset, manifest: Manifest, candidate: Model, examined: Examined,
     parent: Manifest | None, curve: Curve,
 ) -> Card:  # fmt: skip
     """Return the card of a judged candidate; `manifest` is that of its release, but for the files."""
     held_out: list[Row] = [*data.recent_held_out, *data.old_held_out]
-    slices = parts(candidate, data) if "accuracy" in manifest.metrics else ()  # else it is broken
+    made_of = parts(candidate, data) if "accuracy" in manifest.metrics else ()  # else it is broken
     return Card(
         model=manifest.model,
         version=manifest.version,
@@ -121,15 +127,17 @@ def card(
         base=manifest.base,
         family=manifest.family,
         serve=manifest.serve,
-        released=verdict.released,
-        reasons=verdict.reasons,
+        released=examined.verdict.released,
+        reasons=examined.verdict.reasons,
         parent=manifest.parent,
         parent_accuracy=parent.metrics.get("accuracy") if parent else None,
         alert=manifest.alert,
         training=manifest.training,
         held_out_rows=len(held_out),
         sources=len({row.source for row in (*data.training, *held_out)}),
-        slices=slices,
+        parts=made_of,
+        weakest=tuple(examined.slices),
+        golden_set=manifest.golden_set,
         metrics=manifest.metrics,
         gate=job.settings.gate.model_dump(mode="json"),
         learn=job.learner.learn.model_dump(mode="json"),
@@ -138,12 +146,12 @@ def card(
         epochs=len(curve.train),
         stopped=curve.history.stopped,
         software=software(),
-        limits=_limits(manifest, slices, curve.history.stopped),
+        limits=_limits(manifest, made_of, curve.history.stopped),
         created_at=manifest.created_at,
     )
 
 
-def _limits(manifest: Manifest, slices: Sequence[Part], stopped: dict[str, str]) -> tuple[str, ...]:
+def _limits(manifest: Manifest, made_of: Sequence[Part], stopped: dict[str, str]) -> tuple[str, ...]:
     limits = ["Figures are of held-out rows of the same stream; they say nothing about other traffic."]
     if manifest.task is Task.ANOMALY:
         limits.append(
@@ -152,7 +160,7 @@ def _limits(manifest: Manifest, slices: Sequence[Part], stopped: dict[str, str])
         )
     else:
         limits.append("It answers only the classes named here; an event of another kind gets one of them.")
-    few = [f"{part.by} {part.name}" for part in slices if part.held_out < _FEW]
+    few = [f"{part.by} {part.name}" for part in made_of if part.held_out < _FEW]
     if few:
         limits.append(f"Fewer than {_FEW} held-out rows, so figures mostly of chance: {', '.join(few)}.")
     if manifest.max_tokens:
@@ -214,13 +222,15 @@ def _data(card: Card) -> list[str]:
             f"- sha256 of the rows: {span.dataset_sha256}",
         ]
     lines.append("")
-    if card.slices:
+    if card.parts:
         lines += ["| | training rows | held out | right |", "|---|--:|--:|--:|"]
-        for part in card.slices:
+        for part in card.parts:
             right = "" if part.accuracy is None else f"{part.accuracy:.4f}"
             name = part.name.replace("|", "\\|").replace("\n", " ")
             lines.append(f"| {part.by} {name} | {part.training} | {part.held_out} | {right} |")
         lines.append("")
+    if card.weakest:
+        lines += ["Weakest on held-out rows:", "", *(f"- {slice_}" for slice_ in card.weakest), ""]
     return lines
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from trainers.card import Card, markdown
 from trainers.dataset import Dataset
-from trainers.folders import CARD, CARD_TEXT, HISTORY, JOB, ROWS
+from trainers.folders import CARD, CARD_TEXT, GOLDEN_ROWS, HISTORY, JOB, ROWS
+from trainers.golden import Golden
 from trainers.history import History
 from trainers.outcome import Job
 
@@ -28,13 +29,15 @@ def describe(folder: Path, card: Card, history: History) -> None:
     (folder / HISTORY).write_bytes(msgspec.json.encode(history))
 
 
-def keep(folder: Path, job: Job, data: Dataset) -> None:
-    """Write into a release folder what it takes to train it again: settings, parent and rows.
+def keep(folder: Path, job: Job, data: Dataset, golden: Golden | None) -> None:
+    """Write into a release folder what it takes to train it again: settings and rows, golden ones too.
 
     The rows are clean events: what is masked in the stream is masked here.
     """
     (folder / "training").mkdir(exist_ok=True)
     (folder / JOB).write_bytes(msgspec.json.encode(job))
+    if golden is not None:
+        (folder / GOLDEN_ROWS).write_bytes(msgspec.json.encode(golden))
     packed = gzip.compress(msgspec.json.encode(data), compresslevel=6, mtime=0)
     if len(packed) <= _MAX_ROWS_BYTES:
         (folder / ROWS).write_bytes(packed)

@@ -71,6 +71,7 @@ class Encoder:
         self.max_tokens = max_tokens
         self._threads = threads
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.fingerprint = fingerprint(self.tokenizer)
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens)
         self._sessions: dict[Precision, ort.InferenceSession] = {}
@@ -78,6 +79,12 @@ class Encoder:
             precision: EmbeddingCache(cache / f"{self.digest}-{max_tokens}-{precision}.safetensors")
             for precision in ("fp32", "int8")
         }
+
+    @property
+    def exported_with(self) -> str:
+        """Return the fingerprint of the tokenizer that the graphs were exported with."""
+        info = json.loads((self.folder / "encoder.json").read_bytes())
+        return str(info["tokenizer"])
 
     def graph(self, precision: Precision) -> Path:
         """Return the encoder's graph: `input_ids`, `attention_mask` (B, T) to `features` (B, H)."""
@@ -115,6 +122,13 @@ class Encoder:
         return np.stack([rows[row] for row in range(len(ids))])
 
 
+def fingerprint(tokenizer: Tokenizer) -> str:
+    """Return the sha256 of what a tokenizer does to a text; how it pads and cuts is no part of it."""
+    parts = json.loads(tokenizer.to_str())
+    said = {name: part for name, part in parts.items() if name not in {"padding", "truncation"}}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def padded(ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray[tuple[int, int], np.dtype[np.int64]]]:
     """Return the graph's inputs, (B, T) each, T the longest row's length."""
     width = max(len(row) for row in ids)
@@ -135,13 +149,21 @@ def prepare(
         Fatal: the base model cannot be found or is of another architecture.
     """
     source = locate(base)
-    with (weights or source / "model.safetensors").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    digest = _digest(weights or source / "model.safetensors", source / "tokenizer.json")
     trainer = home / "trainer"
     folder = trainer / "encoders" / digest
     if not folder.is_dir():
         _publish(folder, lambda temporary: _build(source, weights, temporary))
     return Encoder(folder, trainer / "embeddings", max_tokens=max_tokens, threads=threads)
+
+
+def _digest(*parts: Path) -> str:
+    """Return the hash of weights and tokenizer: with another of either, the same text has another vector."""
+    digest = hashlib.sha256()
+    for part in parts:
+        with part.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def _publish(folder: Path, build: Callable[[Path], None]) -> None:
@@ -184,7 +206,8 @@ def _build(source: Path, weights: Path | None, target: Path) -> None:
         quantize_dynamic(full, target / "encoder.int8.onnx", weight_type=QuantType.QInt8, per_channel=True)
     onnx.checker.check_model(str(full))
     shutil.copy(source / "tokenizer.json", target / "tokenizer.json")
-    info = {"source": source.name, "width": backbone.width, "opset": OPSET}
+    own = fingerprint(Tokenizer.from_file(str(target / "tokenizer.json")))
+    info = {"source": source.name, "width": backbone.width, "opset": OPSET, "tokenizer": own}
     (target / "encoder.json").write_text(json.dumps(info), encoding="utf-8")
     for file in target.iterdir():
         with file.open("rb") as handle:

@@ -13,45 +13,32 @@ from typing import Final
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from schemas.config import Gate
 from schemas.release import Task
 from trainers.dataset import Array, Dataset, Row, matrix
 from trainers.encoder import Encoder, Precision, padded, session
 from trainers.export import parity
-from trainers.model import ANOMALY, NORMAL, Model, answers
+from trainers.golden import Golden
+from trainers.metrics import classification
+from trainers.model import ANOMALY, NORMAL, Model, answers, probabilities
+from trainers.paired import Paired, PairedLosses, Truths
 from trainers.perceptron import robust
-
-Truths = NDArray[np.bool_]
+from trainers.slices import Slice, worst
 
 _SAMPLE: Final = 24
 _LATENCY_RUNS: Final = 100
 _PUSH_SIGMAS: Final = 10.0
-_EVALUATED: Final = 1500
-
-
-@dataclass(frozen=True)
-class Paired:
-    """For each row of one set, whether each model was right; `champion` is None before the first release."""
-
-    candidate: Truths
-    champion: Truths | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """Return the candidate's share of right answers, 0 for no rows."""
-        return float(self.candidate.mean()) if len(self.candidate) else 0.0
-
-    @property
-    def champion_accuracy(self) -> float:
-        """Return the champion's share of right answers."""
-        return float(self.champion.mean()) if self.champion is not None and len(self.champion) else 0.0
+_EVALUATED: Final = 5000
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the gate judges by. `agreement` is INT8's with FP32, None where there is no INT8."""
+    """All that the gate judges by. `agreement` is INT8's with FP32, None where there is no INT8.
+
+    `golden` are the rows that never change; `losses` are of recent rows, where answers are numbers and not
+    right or wrong, and are judged in place of `recent`.
+    """
 
     recent: Paired
     old: Paired
@@ -60,40 +47,46 @@ class Evidence:
     parity: float
     p99_ms: float
     agreement: float | None = None
+    golden: Paired | None = None
+    losses: PairedLosses | None = None
     problems: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    slices: list[Slice] = field(default_factory=list)
 
 
 def measure(
     candidate: Model, champion: Model | None, folder: Path, variants: dict[str, str], data: Dataset,
-    gate: Gate,
-    precision: str = "auto",
+    golden: Golden | None = None, agreement: float | None = None,
 ) -> Evidence:  # fmt: skip
-    """Measure a candidate whose graphs lie in `folder`, beside the champion on the same rows."""
-    recent, old = data.recent_held_out[:_EVALUATED], data.old_held_out[:_EVALUATED]
-    served, agreement = choose_variant(candidate, [*recent, *old], gate, precision)
-    judged = candidate.at(served)
-    truth_recent = _right(judged, recent)
-    problems = _problems(judged, recent[:_SAMPLE], folder, variants)
+    """Measure a candidate, in the precision it would serve in, beside the champion on the same rows.
+
+    Its graphs lie in `folder`; `agreement` is what `choose_variant` found.
+    """
+    recent, old = judged_by(data)
     sample = recent[:_SAMPLE]
     difference = parity(
         folder, variants, candidate.network, candidate.encoder,
         [row.text for row in sample] if candidate.encoder else matrix(sample, candidate.features),
     )  # fmt: skip
-    worst = max(difference.values())
-    p99 = latency_ms(session(folder / variants[served]), candidate.encoder, sample, candidate.features)
+    running = session(folder / variants[candidate.precision])
     evidence = Evidence(
-        recent=Paired(truth_recent, None if champion is None else _right(champion, recent)),
-        old=Paired(_right(judged, old), None if champion is None else _right(champion, old)),
+        recent=_paired(candidate, champion, recent),
+        old=_paired(candidate, champion, old),
+        golden=None if golden is None else _paired(candidate, champion, golden.rows),
         majority=_majority(recent, candidate.task),
-        serve=served,
-        parity=worst,
-        p99_ms=p99,
+        serve=candidate.precision,
+        parity=max(difference.values()),
+        p99_ms=latency_ms(running, candidate.encoder, sample, candidate.features),
         agreement=agreement,
-        problems=problems,
     )
-    evidence.metrics.update(_metrics(evidence, judged, recent))
+    evidence.metrics.update(_metrics(evidence, candidate, recent))
+    evidence.slices.extend(worst(recent, evidence.recent))
     return evidence
+
+
+def judged_by(data: Dataset) -> tuple[list[Row], list[Row]]:
+    """Return the recent and the old rows that a candidate is judged by."""
+    return data.recent_held_out[:_EVALUATED], data.old_held_out[:_EVALUATED]
 
 
 def choose_variant(
@@ -135,15 +128,6 @@ def latency_ms(
     return float(np.quantile(spent[5:], 0.99))
 
 
-def f1_macro(truth: NDArray[np.str_], found: NDArray[np.str_]) -> float:
-    """Return the mean of the classes' F1, over the classes that are in `truth`."""
-    each = []
-    for label in np.unique(truth):
-        hits = np.sum((truth == label) & (found == label))
-        each.append(2 * hits / (np.sum(truth == label) + np.sum(found == label)))
-    return float(np.mean(each))
-
-
 def pushed(values: Array, seed: int = 11) -> Array:
     """Return rows (N, F) with a quarter of the readings of each pushed ten robust deviations out."""
     if not len(values):
@@ -155,6 +139,10 @@ def pushed(values: Array, seed: int = 11) -> Array:
     chosen = np.argsort(chance.random(values.shape), axis=1) < count
     signs = chance.choice([-1.0, 1.0], size=values.shape)
     return np.where(chosen, values + signs * _PUSH_SIGMAS * scale, values).astype(np.float32)
+
+
+def _paired(candidate: Model, champion: Model | None, rows: Sequence[Row]) -> Paired:
+    return Paired(_right(candidate, rows), None if champion is None else _right(champion, rows))
 
 
 def _right(model: Model, rows: Sequence[Row]) -> Truths:
@@ -179,24 +167,6 @@ def _majority(rows: Sequence[Row], task: Task) -> float:
     return float(counts.max() / counts.sum())
 
 
-def _problems(model: Model, rows: Sequence[Row], folder: Path, variants: dict[str, str]) -> tuple[str, ...]:
-    """Say what makes a candidate unfit to be served at all: NaN weights or answers, a wrong shape."""
-    found = []
-    bad = [name for name, tensor in model.network.state_dict().items() if not bool(tensor.isfinite().all())]
-    if bad:
-        found.append(f"weights are not finite: {', '.join(bad)}")
-    if not np.isfinite(model.outputs(rows)).all():
-        found.append("answers are not finite")
-    for file in variants.values():
-        shape = session(folder / file).get_outputs()[0].shape
-        wanted = 1 if model.task is Task.ANOMALY else 2
-        if len(shape) != wanted or (wanted == 2 and shape[1] != len(model.labels)):
-            found.append(
-                f"{file} gives shape {shape}, not {'(rows,)' if wanted == 1 else (len(model.labels),)}"
-            )
-    return tuple(found)
-
-
 def _metrics(evidence: Evidence, model: Model, recent: Sequence[Row]) -> dict[str, float]:
     metrics = {
         "accuracy": evidence.recent.accuracy,
@@ -208,12 +178,15 @@ def _metrics(evidence: Evidence, model: Model, recent: Sequence[Row]) -> dict[st
     if evidence.agreement is not None:
         metrics["int8_agreement"] = evidence.agreement
     if model.task is not Task.ANOMALY:
-        found = answers(model.outputs(recent), model.labels)
-        metrics["f1_macro"] = f1_macro(np.array([row.label for row in recent]), found)
+        truth = np.array([row.label for row in recent])
+        metrics |= classification(truth, probabilities(model.outputs(recent)), model.labels)
     if evidence.recent.champion is not None:
         metrics["champion_accuracy"] = evidence.recent.champion_accuracy
-        metrics["gain"] = evidence.recent.accuracy - evidence.recent.champion_accuracy
+        metrics["gain"] = evidence.recent.gain
         if len(evidence.old.candidate):
             metrics["old_accuracy"] = evidence.old.accuracy
-            metrics["forgetting"] = evidence.old.champion_accuracy - evidence.old.accuracy
+            metrics["forgetting"] = -evidence.old.gain
+        if evidence.golden is not None:
+            metrics["golden_accuracy"] = evidence.golden.accuracy
+            metrics["golden_forgetting"] = -evidence.golden.gain
     return {name: round(value, 9) for name, value in metrics.items() if np.isfinite(value)}

@@ -19,6 +19,7 @@ CARD_TEXT: Final = "model_card.md"
 HISTORY: Final = "training/history.json"
 JOB: Final = "training/job.json"
 ROWS: Final = "training/dataset.json.gz"
+GOLDEN_ROWS: Final = "training/golden_rows.json"
 
 
 def reserve(home: Path, releases: Path, model: str) -> int:

@@ -1,17 +1,16 @@
 """The gate: consumes the evidence about a candidate, produces a verdict with its reasons.
 
-A candidate replaces a champion only where the paired test says that it is better (McNemar 1947, exact), it
-forgets no more than allowed, and the graph that would be served is sound, near to torch and fast enough.
+A candidate replaces a champion only where a paired test says that it is better, or that it is not worse while
+its gain is clear; it forgets no more than allowed, and the graph that would be served is near to torch and
+fast enough. What the tests can tell, and what they cannot, is decision 0019.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from schemas.config import Gate
-from trainers.evaluate import Evidence, Paired
+from trainers.evaluate import Evidence
+from trainers.paired import Paired, PairedLosses, bootstrap, mcnemar, tango
 
 _PARITY: Final = 1e-4
 _FORGETTING_DOUBT: Final = 0.2
@@ -20,49 +19,43 @@ _FORGETTING_DOUBT: Final = 0.2
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a candidate is released; `reasons` say why not, or what it showed."""
+    """Whether a candidate is released; `reasons` say why not, all of them, or what it showed."""
 
     released: bool
     reasons: tuple[str, ...]
     metrics: dict[str, float]
 
 
-def mcnemar(pair: Paired) -> float:
-    """Return the one-sided exact p-value of "the candidate is no better than the champion" on paired answers.
-
-    Only rows on which exactly one of the two is right count; without any, 1.0.
-    """
-    if pair.champion is None:
-        return 1.0
-    better = int(np.sum(pair.candidate & ~pair.champion))
-    worse = int(np.sum(~pair.candidate & pair.champion))
-    differing = better + worse
-    at_least = sum(math.comb(differing, wins) for wins in range(better, differing + 1))
-    return float(at_least / 2**differing)
-
-
 def judge(evidence: Evidence, gate: Gate) -> Verdict:
-    """Judge a candidate; before the first release, whether it is sound and beats a constant answer.
-
-    With `min_gain` of 0 or more the gain must be significant at `gate.significance`; a negative `min_gain`
-    accepts a candidate that loses no more than that.
-    """
+    """Judge a candidate; before the first release, whether it is sound and beats a constant answer."""
     against = [*evidence.problems, *_graph(evidence, gate)]
-    metrics = dict(evidence.metrics)
-    if evidence.recent.champion is None:
-        if not evidence.recent.accuracy > evidence.majority:
-            against.append(
-                f"accuracy {evidence.recent.accuracy:.4f} does not beat the majority, {evidence.majority:.4f}"
-            )
+    verdict = Verdict(True, (), dict(evidence.metrics))
+    if evidence.losses is not None:
+        reasons, tests = _losses(evidence.losses, gate)
+    elif evidence.recent.champion is not None:
+        reasons, tests = _recent(evidence.recent, gate)
     else:
-        chance = mcnemar(evidence.recent)
-        metrics["mcnemar_p"] = round(chance, 8)
-        against += _recent(evidence.recent, gate, chance) + _old(evidence.old, gate)
+        reasons, tests = _first(evidence), {}
+    against += reasons
+    verdict.metrics.update(tests)
+    if evidence.recent.champion is not None:
+        against += _forgotten(evidence.old, "old rows", gate)
+        if evidence.golden is not None:
+            against += _forgotten(evidence.golden, "golden rows", gate)
     if against:
-        return Verdict(False, tuple(against), metrics)
-    return Verdict(
-        True, (f"accuracy {evidence.recent.accuracy:.4f} on {len(evidence.recent.candidate)} rows",), metrics
-    )
+        return replace(verdict, released=False, reasons=tuple(against))
+    return replace(verdict, reasons=(_shown(evidence),))
+
+
+def _shown(evidence: Evidence) -> str:
+    """Say by what a candidate was released."""
+    if evidence.losses is not None:
+        return f"loss lower by {evidence.losses.gain:.1%} on {len(evidence.losses.candidate)} rows"
+    pair = evidence.recent
+    said = f"accuracy {pair.accuracy:.4f} on {len(pair.candidate)} rows"
+    if pair.champion is None:
+        return said
+    return f"{said}: gain {pair.gain:+.4f}, {pair.better} rows better and {pair.worse} worse"
 
 
 def _graph(evidence: Evidence, gate: Gate) -> list[str]:
@@ -72,26 +65,57 @@ def _graph(evidence: Evidence, gate: Gate) -> list[str]:
     if not evidence.p99_ms <= gate.p99_ms:
         found.append(f"p99 of one answer is {evidence.p99_ms:.1f} ms, more than {gate.p99_ms:g}")
     if evidence.serve == "int8" and not (evidence.agreement or 0.0) >= gate.min_agreement:
-        found.append(
-            f"INT8 agrees with FP32 on {evidence.agreement:.4f} of rows, less than {gate.min_agreement}"
-        )
+        share = evidence.agreement or 0.0
+        found.append(f"INT8 agrees with FP32 on {share:.4f} of rows, less than {gate.min_agreement}")
     return found
 
 
-def _recent(pair: Paired, gate: Gate, chance: float) -> list[str]:
-    gain = pair.accuracy - pair.champion_accuracy
+def _first(evidence: Evidence) -> list[str]:
+    right, constant = evidence.recent.accuracy, evidence.majority
+    return [] if right > constant else [f"accuracy {right:.4f} does not beat the majority, {constant:.4f}"]
+
+
+def _recent(pair: Paired, gate: Gate) -> tuple[list[str], dict[str, float]]:
+    """Judge right and wrong answers to recent rows: better by the exact test, or clearly not worse."""
+    rows, gain = len(pair.candidate), pair.gain
+    margin = gate.clear_gain if gate.min_gain >= 0 else -gate.min_gain
+    better, worse = mcnemar(pair), tango(pair, margin)
+    tests = {"mcnemar_p": round(better, 8), "not_worse_p": round(worse, 8)}
     if gain < gate.min_gain:
-        return [f"gain {gain:+.4f} on recent rows is less than {gate.min_gain:+g}"]
-    if gate.min_gain >= 0 and not chance < gate.significance:
-        return [f"gain {gain:+.4f} on recent rows is not significant (p = {chance:.3f})"]
-    return []
+        return [f"gain {gain:+.4f} on recent rows is less than {gate.min_gain:+g}"], tests
+    counts = f"{pair.better} of {rows} rows better, {pair.worse} worse"
+    if gate.min_gain < 0:
+        if worse < gate.significance:
+            return [], tests
+        told = f"gain {gain:+.4f} on recent rows does not exclude a loss of {margin:g}"
+        return [f"{told} ({counts}; p = {worse:.3f})"], tests
+    clear = (
+        rows >= gate.clear_rows and pair.better - pair.worse >= margin * rows and worse < gate.significance
+    )
+    if better < gate.significance or clear:
+        return [], tests
+    return [f"gain {gain:+.4f} on recent rows is not significant ({counts}; p = {better:.3f})"], tests
 
 
-def _old(pair: Paired, gate: Gate) -> list[str]:
+def _losses(pair: PairedLosses, gate: Gate) -> tuple[list[str], dict[str, float]]:
+    """Judge losses on recent rows, where gain and margins are parts of the champion's mean loss."""
+    rows, gain = len(pair.candidate), pair.gain
+    margin = gate.clear_gain if gate.min_gain >= 0 else -gate.min_gain
+    better, worse = bootstrap(pair), bootstrap(pair, margin)
+    tests = {"bootstrap_p": round(better, 8), "not_worse_p": round(worse, 8)}
+    if not gain >= gate.min_gain:
+        return [f"mean loss changes by {-gain:+.2%}; a gain of {gate.min_gain:+.2%} is asked for"], tests
+    clear = gate.min_gain < 0 or (rows >= gate.clear_rows and gain >= margin)
+    if (gate.min_gain >= 0 and better < gate.significance) or (clear and worse < gate.significance):
+        return [], tests
+    return [f"mean loss lower by {gain:.2%} on {rows} rows is not significant (p = {better:.3f})"], tests
+
+
+def _forgotten(pair: Paired, what: str, gate: Gate) -> list[str]:
     if pair.champion is None or not len(pair.candidate):
         return []
-    forgotten = pair.champion_accuracy - pair.accuracy
-    turned = Paired(pair.champion, pair.candidate)  # is the champion the better one?
-    if forgotten > gate.max_forgetting and mcnemar(turned) < _FORGETTING_DOUBT:
-        return [f"forgets {forgotten:.4f} on old rows, more than {gate.max_forgetting:g}"]
+    forgotten = -pair.gain
+    if forgotten > gate.max_forgetting and mcnemar(pair.turned()) < _FORGETTING_DOUBT:
+        counts = f"{pair.worse} of {len(pair.candidate)} lost, {pair.better} won"
+        return [f"forgets {forgotten:.4f} on {what}, more than {gate.max_forgetting:g} ({counts})"]
     return []

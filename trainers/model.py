@@ -68,8 +68,14 @@ def scores(outputs: Array) -> Array:
     """Return the probability of each row's label, or the anomaly score itself."""
     if outputs.ndim == 1:
         return outputs
-    shifted = np.exp(outputs - outputs.max(1, keepdims=True))
-    return np.asarray((shifted / shifted.sum(1, keepdims=True)).max(1), dtype=np.float32)
+    return np.asarray(probabilities(outputs).max(1), dtype=np.float32)
+
+
+def probabilities(logits: Array) -> Array:
+    """Return the softmax (N, C) of logits (N, C); of infinite ones NaN, which the examination finds."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(1, keepdims=True), dtype=np.float32)
 
 
 def folder_of(uri: str) -> Path:
@@ -106,6 +112,11 @@ def open_model(folder: Path, home: Path, threads: int) -> tuple[Model, Manifest]
         encoder = prepare(
             home, manifest.base, max_tokens=manifest.max_tokens, threads=threads, weights=parts.get(BACKBONE)
         )
+        if manifest.tokenizer not in {"", encoder.fingerprint}:
+            raise Fatal(
+                f"the tokenizer of base {manifest.base!r} is not the one that {manifest.model} "
+                f"{manifest.version} was trained with; bring it back, or give the model another name"
+            )
     precision: Precision = "int8" if manifest.serve == "int8" else "fp32"
     network = Perceptron.load(parts[NETWORK])
     return Model(manifest.task, network, encoder, manifest.features, precision, parts.get(BACKBONE)), manifest

@@ -5,6 +5,7 @@ import msgspec
 from schemas.config import Model, Stream
 from schemas.errors import Fatal
 from schemas.release import Release
+from trainers.slices import Slice
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +48,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a job: the record to publish, the verdict, the loss curve, seconds per step."""
+    """What became of a job: the record to publish, the verdict, the loss curve, seconds per step.
+
+    `reasons` are all that speak against a rejected candidate; `slices` are where it is weakest.
+    """
 
     release: Release
     released: bool
     reasons: tuple[str, ...]
     metrics: dict[str, float]
+    slices: list[Slice] = []
     loss: list[float] = []
     validation_loss: list[float] = []
     learning_rate: float = 0.0

@@ -1,6 +1,6 @@
 """One training, rows to verdict: consumes a Job and its Dataset, produces an Outcome and a release folder.
 
-    dataset -> fine-tune from the champion -> graphs -> evidence -> gate -> release folder | reasons
+    dataset -> fine-tune from the champion -> graphs -> examination -> release folder | reasons
 
 It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.bootstrap`, tests).
 """
@@ -11,19 +11,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State, Task
-from trainers import dossier, export, folders, release
+from trainers import dossier, export, folders, golden, release
 from trainers.backbone import Backbone
 from trainers.card import card
 from trainers.dataset import Dataset, Row, feature_names, matrix
 from trainers.encoder import locate, prepare
-from trainers.evaluate import measure
+from trainers.evaluate import choose_variant, judged_by
+from trainers.examine import examine
 from trainers.finetune import Curve, tune, tune_text
-from trainers.gate import Verdict, judge
+from trainers.gate import Verdict
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.outdated import still_true
@@ -61,30 +63,38 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
     if job.champion is not None:
         with profile.step("open_champion"):
             champion, parent = open_model(folder_of(job.champion.uri), home, job.threads)
+    kept = golden.load(home, job.model) if champion is not None and stream.gate.golden_rows else None
+    data = golden.without(data, kept)
     with profile.step("training"):
         candidate, curve = tuned(job, data, champion, deadline, profile)
     with release.building(releases, job.model) as folder:
         with profile.step("export"):
             variants = export.write(folder, candidate.network, candidate.encoder)
         with profile.step("evaluating"):
-            labelled = champion is not None and champion.task is Task.CLASSIFICATION
-            judged = still_true(data, champion) if champion is not None and labelled else data
-            evidence = measure(
-                candidate, champion, folder, variants, judged, stream.gate, job.learner.precision
+            judged, asked = _still_true(data, kept, champion)
+            kept = kept if asked else None
+            rows = [row for part in judged_by(judged) for row in part]
+            served, agreement = choose_variant(candidate, rows, stream.gate, job.learner.precision)
+            candidate = candidate.at(served)
+            version = folders.reserve(home, releases, job.model)
+            manifest = release.complete(
+                folder, candidate, _mixed(data), draft(job, candidate, data, variants, version)
             )
-            verdict = judge(evidence, stream.gate)
-        candidate = candidate.at(evidence.serve)
-        version = folders.reserve(home, releases, job.model)
-        manifest = _manifest(job, candidate, data, variants, verdict, version)
-        story = card(job, data, manifest, candidate, verdict, parent, curve)
-        dossier.describe(folder if verdict.released else Path(job.run), story, curve.history)
+            examined = examine(folder, manifest, candidate, champion, judged, asked, stream.gate, agreement)
+        verdict = examined.verdict
         with profile.step("release"):
-            dossier.keep(folder, job, data)
-            announced = (
-                release.finish(folder, releases, candidate, _mixed(data), manifest)
-                if verdict.released
-                else _rejection(manifest, verdict)
+            if verdict.released:
+                kept = kept or golden.draw(home, job.model, judged, stream.gate.golden_rows)
+            manifest = msgspec.structs.replace(
+                manifest, metrics=verdict.metrics, golden_set=kept.version if kept else ""
             )
+            story = card(job, data, manifest, candidate, examined, parent, curve)
+            dossier.describe(folder if verdict.released else Path(job.run), story, curve.history)
+            if verdict.released:
+                dossier.keep(folder, job, data, kept)
+                announced = release.finish(folder, releases, manifest)
+            else:
+                announced = _rejection(manifest, verdict)
     if candidate.encoder is not None:
         candidate.encoder.save()
     return Outcome(
@@ -92,11 +102,28 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         released=verdict.released,
         reasons=verdict.reasons,
         metrics=verdict.metrics,
+        slices=examined.slices,
         loss=[loss for loss in curve.train if np.isfinite(loss)],  # JSON has no NaN
         validation_loss=[loss for loss in curve.validation if np.isfinite(loss)],
         learning_rate=job.learner.learn.learning_rate,
         seconds=profile.seconds,
     )
+
+
+def _still_true(
+    data: Dataset, kept: golden.Golden | None, champion: Model | None
+) -> tuple[Dataset, golden.Golden | None]:
+    """Return old and golden held-out rows without those that recent rows contradict.
+
+    A golden set of which a tenth is contradicted is of a world that is gone: there is none then.
+    """
+    if champion is None or champion.task is not Task.CLASSIFICATION:
+        return data, kept
+    if kept is not None:
+        rows = still_true(msgspec.structs.replace(data, old_held_out=kept.rows), champion).old_held_out
+        gone = len(rows) <= 0.9 * len(kept.rows)
+        kept = None if gone else msgspec.structs.replace(kept, rows=rows)
+    return still_true(data, champion), kept
 
 
 def tuned(
@@ -192,9 +219,8 @@ def _mixed(data: Dataset) -> list[Row]:
     return mixed + data.recent_held_out[len(mixed) // 2 :]
 
 
-def _manifest(
-    job: Job, candidate: Model, data: Dataset, variants: dict[str, str], verdict: Verdict, version: int
-) -> Manifest:
+def draft(job: Job, candidate: Model, data: Dataset, variants: dict[str, str], version: int) -> Manifest:
+    """Return a candidate's manifest but for its files and what the examination will say."""
     network, model = candidate.network, job.learner
     text = candidate.encoder is not None
     centre, scale = network.centre.tolist(), network.scale.tolist()
@@ -217,7 +243,7 @@ def _manifest(
             "scale": dict(zip(candidate.features, scale, strict=True)),
         },
         thresholds={"anomaly": 1.0} if candidate.task is Task.ANOMALY else {},
-        metrics=verdict.metrics,
+        tokenizer=candidate.encoder.fingerprint if candidate.encoder else "",
         parent=job.champion.version if job.champion else None,
         alert=job.alert,
         training=data.range(),

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from schemas import codec
+from schemas.errors import Fatal
 from schemas.release import Manifest, Release, Task
 from trainers.dataset import Row, matrix
 from trainers.encoder import padded, session
@@ -38,16 +39,10 @@ def building(releases: Path, model: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def finish(
-    folder: Path,
-    releases: Path,
-    candidate: Model,
-    rows: Sequence[Row],
-    manifest: Manifest,
-) -> Release:
-    """Complete a building folder whose graphs and records are written, and give it its version's name.
+def complete(folder: Path, candidate: Model, rows: Sequence[Row], manifest: Manifest) -> Manifest:
+    """Write what belongs beside a candidate's graphs; return the manifest with all files' digests.
 
-    `manifest` comes without `files`.
+    `manifest` comes without `files`; `rows` are held-out ones for the golden answers.
     """
     if candidate.encoder is not None:
         candidate.encoder.tokenizer.save(str(folder / "tokenizer.json"))
@@ -56,13 +51,23 @@ def finish(
         shutil.copy(candidate.backbone, folder / BACKBONE)
     golden = golden_answers(folder / manifest.variants[manifest.serve], candidate, rows)
     (folder / "golden.json").write_bytes(msgspec.json.encode(golden))
-    files = {
-        str(path.relative_to(folder)): _synced_digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-    complete = msgspec.structs.replace(manifest, files=files, golden="golden.json")
-    (folder / "manifest.json").write_bytes(msgspec.json.format(codec.encode(complete), indent=2))
+    return msgspec.structs.replace(manifest, files=_digests(folder), golden="golden.json")
+
+
+def finish(folder: Path, releases: Path, manifest: Manifest) -> Release:
+    """Give a completed folder that passed the gate its manifest and its version's name.
+
+    `manifest` has the files that were examined; what was added since joins them.
+
+    Raises:
+        Fatal: an examined file is not the same any more.
+    """
+    files = _digests(folder)
+    changed = [name for name, digest in manifest.files.items() if files.get(name) != digest]
+    if changed:
+        raise Fatal(f"{', '.join(changed)} changed between examination and release; train again")
+    whole = msgspec.structs.replace(manifest, files=files)
+    (folder / "manifest.json").write_bytes(msgspec.json.format(codec.encode(whole), indent=2))
     _synced_digest(folder / "manifest.json")
     target = releases / manifest.model / str(manifest.version)
     folder.rename(target)
@@ -109,6 +114,14 @@ def _spread(labels: Sequence[str], usable: Sequence[int]) -> list[int]:
         by_label.setdefault(labels[number], []).append(number)
     turns = [group[turn] for turn in range(_GOLDEN) for group in by_label.values() if turn < len(group)]
     return sorted(turns[:_GOLDEN])
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): _synced_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _synced_digest(path: Path) -> str:

@@ -6,6 +6,7 @@ Nothing but the parent's weights and the base model is shared with the first tra
 are made anew. What is measured in time, and probabilities of tests, are shown but not compared.
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,9 +14,9 @@ from typing import Final
 import msgspec
 
 from schemas.errors import Fatal
-from trainers import folders
+from trainers import folders, golden
 from trainers.child import Child, TrainerDied
-from trainers.folders import CARD, JOB, ROWS
+from trainers.folders import CARD, GOLDEN_ROWS, JOB, ROWS
 from trainers.job import write
 from trainers.outcome import Job, Outcome
 
@@ -63,6 +64,9 @@ async def reproduce(releases: Path, model: str, version: int, scratch: Path) -> 
     run.mkdir(parents=True)
     write(run / "job.json", job)
     (run / "dataset.json").write_bytes(folders.unpacked(folder / ROWS))
+    if job.champion is not None and (folder / GOLDEN_ROWS).is_file():  # the first training draws its own
+        golden.path_of(scratch, job.model).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / GOLDEN_ROWS, golden.path_of(scratch, job.model))
     child = Child(scratch, job.threads)
     try:
         path = await child.train(run, _silent, _PATIENCE * job.learner.learn.budget_s)

@@ -196,8 +196,8 @@ def test_the_card_tells_what_a_reader_asks(trained: tuple[Path, list[Outcome]]) 
     folder = home / "releases" / "host" / "2"
     card = json.loads((folder / "model_card.json").read_bytes())
     assert (card["parent"], card["alert"], card["released"]) == (1, "drift-1", True)
-    assert {part["name"] for part in card["slices"] if part["by"] == "class"} == {"busy", "idle"}
-    held_out = sum(part["held_out"] for part in card["slices"] if part["by"] == "source")
+    assert {part["name"] for part in card["parts"] if part["by"] == "class"} == {"busy", "idle"}
+    held_out = sum(part["held_out"] for part in card["parts"] if part["by"] == "source")
     assert held_out == card["held_out_rows"]
     assert card["learn"]["seed"] == 7
     assert {"python", "torch", "onnxruntime"} < set(card["software"])

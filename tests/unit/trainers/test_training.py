@@ -1,8 +1,10 @@
 """From rows to a release folder with the real encoder: first model, increment, what serving will find."""
 
 import json
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -14,10 +16,10 @@ from schemas.config import Stream
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State
 from tests.unit.trainers import samples
-from trainers import folders
+from trainers import folders, golden
 from trainers.bootstrap import train_first
 from trainers.dataset import from_memory
-from trainers.model import folder_of
+from trainers.model import folder_of, open_model
 from trainers.outcome import Job
 from trainers.pipeline import train
 
@@ -70,14 +72,27 @@ def test_the_first_release_is_complete_and_true_to_its_manifest(home: Path, firs
     )
     assert manifest.labels == ("normal", "sqli")
     assert manifest.metrics["accuracy"] > 0.95
+    kept = golden.load(home, "requests")
+    assert kept is not None and manifest.golden_set == kept.version
+    assert {row.label for row in kept.rows} == {"normal", "sqli"}
+
+
+def test_a_base_with_another_tokenizer_is_another_encoder(home: Path, first: Release, tmp_path: Path) -> None:
+    """Who exchanges the tokenizer below a model is told so when the model is opened to continue from it."""
+    manifest, _ = folders.read_manifest(home / "releases", "requests", 1)
+    folder = tmp_path / "1"
+    shutil.copytree(folder_of(first.uri), folder)
+    changed = msgspec.structs.replace(manifest, tokenizer="0" * 64)
+    (folder / "manifest.json").write_bytes(codec.encode(changed))
+    assert len(manifest.tokenizer) == 64
+    with pytest.raises(Fatal, match="the tokenizer of base 'minilm' is not the one that requests 1"):
+        open_model(folder, home, 1)
 
 
 def test_a_changed_file_is_found_before_a_promotion(home: Path, first: Release, tmp_path: Path) -> None:
     """One flipped byte in a released file is named."""
     copy = tmp_path / "requests" / "1"
     copy.parent.mkdir()
-    import shutil
-
     shutil.copytree(folder_of(first.uri), copy)
     card = copy / "model_card.md"
     card.write_bytes(card.read_bytes() + b".")
@@ -126,6 +141,12 @@ def test_an_increment_learns_a_new_class_and_keeps_the_old_ones(home: Path, firs
     )
     manifest, _ = folders.read_manifest(home / "releases", "requests", 2)
     assert manifest.labels == ("normal", "sqli", "xss")
+    kept = golden.load(home, "requests")
+    assert kept is not None and manifest.golden_set == kept.version
+    assert outcome.metrics["golden_forgetting"] <= 0.01
+    report = json.loads((folder_of(release.uri) / folders.CARD).read_text())
+    assert {"f1/xss", "roc_auc", "ece", "brier", "mcnemar_p", "not_worse_p"} < set(report["metrics"])
+    assert report["golden_set"] == kept.version
     assert release.training is not None
     assert set(release.training.offsets) == {"events.raw:0", "events.raw:1"}
     assert release.training.rows == len(from_memory(recent, old).training)
@@ -164,8 +185,6 @@ def test_the_top_layers_can_be_tuned_and_the_next_increment_continues_from_them(
     manifest, _ = folders.read_manifest(tmp_path / "releases", "requests", release.version)
     assert "training/backbone.safetensors" in manifest.files
     assert manifest.metrics["parity"] <= 1e-4
-    from trainers.model import open_model
-
     champion, _ = open_model(folder_of(release.uri), tmp_path, 1)
     assert champion.encoder is not None
     assert champion.backbone is not None

@@ -1,0 +1,1 @@
+"""What training is worth: consumes candidates whose worth is known, produces what became of them."""
