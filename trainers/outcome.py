@@ -47,12 +47,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a job: the record to publish, the verdict, the loss curve, seconds per step."""
+    """What became of a job: the record to publish, the verdict, the loss curve, seconds per step.
+
+    `variants` counts the rows that augmentation made of each class.
+    """
 
     release: Release
     released: bool
     reasons: tuple[str, ...]
     metrics: dict[str, float]
+    variants: dict[str, int] = {}
     loss: list[float] = []
     validation_loss: list[float] = []
     learning_rate: float = 0.0
