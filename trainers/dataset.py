@@ -20,7 +20,7 @@ from schemas.errors import Fatal
 from schemas.record import Coordinates
 from schemas.release import TrainingRange
 from trainers.description import Description, offsets
-from trainers.leaks import Leaks, without_leaks
+from trainers.leaks import Known, Leaks
 from trainers.sides import Side, Sides
 
 Array = NDArray[np.float32]
@@ -133,7 +133,8 @@ def split(recent: Iterable[Row], old: Iterable[Row] = (), sides: Sides | None = 
             if row.label not in rare:
                 by_side.setdefault((part, sides.of(row.source, row.id, row.time)), []).append(row)
     training = [row for (_, side), rows in by_side.items() for row in rows if side is Side.TRAINING]
-    tests = [without_leaks(training, by_side.get((part, Side.TEST), [])) for part in ("recent", "old")]
+    known = Known(training)
+    tests = [known.without_leaks(by_side.get((part, Side.TEST), [])) for part in ("recent", "old")]
     dataset = Dataset(
         recent=by_side.get(("recent", Side.TRAINING), []),
         recent_validation=by_side.get(("recent", Side.VALIDATION), []),

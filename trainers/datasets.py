@@ -51,18 +51,10 @@ def stored(home: Path, stream: str = "") -> list[Stored]:
     Raises:
         Fatal: one of them cannot be read.
     """
-    found = []
-    for path in (home / "trainer" / "runs").glob(f"*/{FILE}"):
-        try:
-            head = msgspec.json.decode(path.read_bytes(), type=_Head).description
-        except (OSError, msgspec.DecodeError) as error:
-            raise Fatal(
-                f"{path} cannot be read: {error}; remove its run's folder if it is not needed"
-            ) from error
-        if head is not None and stream in ("", head.stream):  # runs before there were versions have none
-            found.append(Stored(path.parent.name, path, head, path.stat().st_size))
-    oldest = datetime.min.replace(tzinfo=UTC)
-    return sorted(found, key=lambda one: (one.description.created_at or oldest, one.run))
+    found, bad = _stored(home, stream)
+    for path, error in bad.items():
+        raise Fatal(f"{path} cannot be read: {error}; remove its run's folder if it is not needed")
+    return found
 
 
 def find(home: Path, name: str) -> Stored:
@@ -110,9 +102,10 @@ def rows(one: Stored, sides: tuple[str, ...] = tuple(PARTS)) -> Iterator[tuple[s
 def prune(home: Path, stream: str, keep: int) -> list[str]:
     """Take the rows out of a stream's datasets but the newest `keep`; returns the runs that they were of.
 
-    A run that is not at its end keeps its rows: they are what it goes on with after a restart.
+    A run that is not at its end keeps its rows: they are what it goes on with after a restart. A dataset
+    that cannot be read is left to `headrace data list`, which says so: it must not stop a training.
     """
-    with_rows = [one for one in stored(home, stream) if not one.description.pruned]
+    with_rows = [one for one in _stored(home, stream)[0] if not one.description.pruned]
     done = [one for one in with_rows[: max(0, len(with_rows) - keep)] if _ended(one.path.parent)]
     for one in done:
         head = msgspec.structs.replace(one.description, pruned=True)
@@ -128,6 +121,23 @@ def flat(side: str, part: str, row: Row) -> dict[str, Any]:
         "offset": row.event.offset,
     }  # fmt: skip
     return record | {f"values.{name}": value for name, value in sorted(row.values.items())}
+
+
+def _stored(home: Path, stream: str) -> tuple[list[Stored], dict[Path, Exception]]:
+    """Return the datasets of a stream, or of all, oldest first, and why others cannot be read."""
+    found: list[Stored] = []
+    bad: dict[Path, Exception] = {}
+    for path in sorted((home / "trainer" / "runs").glob(f"*/{FILE}")):
+        try:
+            content = path.read_bytes()
+            head = msgspec.json.decode(content, type=_Head).description
+        except (OSError, msgspec.DecodeError) as error:
+            bad[path] = error
+            continue
+        if head is not None and stream in ("", head.stream):  # runs before there were versions have none
+            found.append(Stored(path.parent.name, path, head, len(content)))
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(found, key=lambda one: (one.description.created_at or oldest, one.run)), bad
 
 
 def _ended(run: Path) -> bool:

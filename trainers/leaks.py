@@ -4,12 +4,14 @@ A row leaks if the same content was trained on (the text as the model sees it, m
 or one nearly the same: at least nine tenths of the runs of three characters shared, as estimated by MinHash
 (A. Z. Broder, "On the resemblance and containment of documents", 1997) in rensa's index.
 
-A stream that repeats itself leaks by nature: most lines of a log are, once masked, a line seen before, and
-will be in service too. So leaks are dropped as long as `ENOUGH` rows remain to judge by; below that the
-mildest stay, near ones first and no content twice while others are there, and it is told how many.
+A stream that repeats itself is another matter: a content that was trained on `RECURRING` times or more is its
+habit, will come again in service, and may be the very thing whose meaning drifted. Such rows stay and are
+counted. Leaks are dropped as long as `ENOUGH` rows remain to judge by; below that the mildest stay, near ones
+first and no content twice while others are there, and it is told how many.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 ENOUGH: Final = 100
 """Rows of a test below which leaks are no longer dropped: a paired test of fewer says little."""
+
+RECURRING: Final = 3
+"""Rows of one content, or nearly one, in training from which it counts as the stream's own habit."""
 
 NEAR: Final = 0.9
 """Similarity (Dice's, of runs of three characters) from which two texts are nearly the same."""
@@ -36,11 +41,16 @@ _LONGEST: Final = 4096
 
 
 class Leaks(msgspec.Struct, frozen=True, kw_only=True):
-    """How many rows were met twice: by identity, content, nearly one text; `kept` of the last two stayed."""
+    """How many rows were met twice.
+
+    `identity` counts events that came twice, `content` and `near` the leaks of the test, of which `kept`
+    stayed; `recurring` the rows of the test that the stream repeats all the time, which stay as well.
+    """
 
     identity: int = 0
     content: int = 0
     near: int = 0
+    recurring: int = 0
     kept: int = 0
 
     def __add__(self, other: "Leaks") -> "Leaks":
@@ -48,6 +58,7 @@ class Leaks(msgspec.Struct, frozen=True, kw_only=True):
             identity=self.identity + other.identity,
             content=self.content + other.content,
             near=self.near + other.near,
+            recurring=self.recurring + other.recurring,
             kept=self.kept + other.kept,
         )
 
@@ -58,21 +69,29 @@ def fingerprint(row: "Row") -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def without_leaks(
-    training: Iterable["Row"], test: Sequence["Row"], enough: int = ENOUGH
-) -> tuple[list["Row"], Leaks]:
-    """Return the rows of a test that training does not know, in their order, and what was found."""
-    known = {fingerprint(row): row.text for row in training}
-    prints = [fingerprint(row) for row in test]
-    copies = [number for number, mark in enumerate(prints) if mark in known]
-    index = _Index(text for text in known.values() if len(text) >= _SHORTEST)
-    near = [
-        number for number, mark in enumerate(prints) if mark not in known and index.has(test[number].text)
-    ]
-    leaking = {*copies, *near}
-    kept = _mildest(near, copies, prints, max(0, enough - (len(test) - len(leaking))))
-    rows = [row for number, row in enumerate(test) if number not in leaking or number in kept]
-    return rows, Leaks(content=len(copies), near=len(near), kept=len(kept))
+class Known:
+    """What training rows have taught: consumes the rows of a test, produces those that are new."""
+
+    def __init__(self, training: Iterable["Row"]) -> None:
+        rows = list(training)
+        self._times = Counter(fingerprint(row) for row in rows)
+        self._index = _Index(row.text for row in rows)
+
+    def without_leaks(self, test: Sequence["Row"], enough: int = ENOUGH) -> tuple[list["Row"], Leaks]:
+        """Return the rows of a test that training does not know, in their order, and what was found."""
+        prints = [fingerprint(row) for row in test]
+        copies, near, recurring = list[int](), list[int](), 0
+        for number, row in enumerate(test):
+            same = self._times[prints[number]]
+            alike = same or self._index.count(row.text)
+            if alike >= RECURRING:
+                recurring += 1
+            elif alike:
+                (copies if same else near).append(number)
+        leaking = {*copies, *near}
+        kept = _mildest(near, copies, prints, max(0, enough - (len(test) - len(leaking))))
+        rows = [row for number, row in enumerate(test) if number not in leaking or number in kept]
+        return rows, Leaks(content=len(copies), near=len(near), recurring=recurring, kept=len(kept))
 
 
 def _mildest(near: list[int], copies: list[int], prints: list[bytes], count: int) -> set[int]:
@@ -87,20 +106,27 @@ def _mildest(near: list[int], copies: list[int], prints: list[bytes], count: int
 
 
 class _Index:
-    """Texts that can be asked whether one is nearly among them."""
+    """Texts that can be asked how often one is nearly among them."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        jaccard = NEAR / (2.0 - NEAR)
-        self._jaccard = jaccard
-        self._sketches = [_sketch(text) for text in dict.fromkeys(texts)]
-        self._lsh = RMinHashLSH(jaccard, _HASHES, _BANDS)
+        self._jaccard = NEAR / (2.0 - NEAR)
+        times = Counter(text for text in texts if len(text) >= _SHORTEST)
+        self._times = list(times.values())
+        self._sketches = [_sketch(text) for text in times]
+        self._lsh = RMinHashLSH(self._jaccard, _HASHES, _BANDS)
         self._lsh.insert_many(self._sketches)
 
-    def has(self, text: str) -> bool:
+    def count(self, text: str) -> int:
+        """Return how many rows have nearly this text; counting stops at `RECURRING`."""
         if len(text) < _SHORTEST or not self._sketches:
-            return False
-        sketch = _sketch(text)
-        return any(self._sketches[key].jaccard(sketch) >= self._jaccard for key in self._lsh.query(sketch))
+            return 0
+        sketch, found = _sketch(text), 0
+        for key in self._lsh.query(sketch):
+            if self._sketches[key].jaccard(sketch) >= self._jaccard:
+                found += self._times[key]
+            if found >= RECURRING:
+                break
+        return found
 
 
 def _sketch(text: str) -> RMinHash:

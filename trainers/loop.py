@@ -222,7 +222,7 @@ class Loop:
             )
             run.rows = await self._reader.count(since)
             write(folder / "dataset.json", data)
-            datasets.prune(shared.home, self._name, self._model.learn.keep_datasets)
+            await asyncio.to_thread(datasets.prune, shared.home, self._name, self._model.learn.keep_datasets)
             write(folder / "job.json", job)
             kind = (
                 "from scratch"

@@ -124,6 +124,7 @@ class Reader:
             stream=self._stream, sha256=data.sha256(), training=len(data.training),
             validation=len(data.validation), test=len(data.test), rare=data.rare,
             leaks={"identity": leaks.identity, "content": leaks.content, "near": leaks.near},
+            recurring=leaks.recurring,
             leaks_kept=leaks.kept,
         )  # fmt: skip
         return data

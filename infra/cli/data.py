@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _data: Final = typer.Typer(
     name="data",
     no_args_is_help=True,
-    help="The datasets that models were trained on: list, show, export.\n\n"
+    help="The datasets that models were trained on: list, show, export; and what is remembered.\n\n"
     "Every training collects one, in versions named by the sha256 of its rows. A model's card names its"
     " dataset (`headrace models show MODEL VERSION`). Start with `headrace data list`, then"
     " `headrace data show DATASET`.",
@@ -126,6 +127,39 @@ def export(
         typer.echo(f"{len(records)} rows of dataset {version[:12]} are in {file}")
 
 
+@_data.command("reservoir")
+def reservoir(
+    stream: Annotated[str, typer.Argument(help="a stream of headrace.toml")], as_json: AsJson = False
+) -> None:
+    """Show what a stream remembers of its past to train on again: by class, and by the dataset it came from.
+
+    It holds equally many rows of each class, about `learn.replay` of them for training, and lasts over
+    restarts. --json names every row.
+    """
+    from infra.runtime.settings import home
+    from trainers.memory import Memory, memory_file
+
+    file = memory_file(home(), stream)
+    if not file.is_file():
+        there = ", ".join(sorted(path.stem for path in file.parent.glob("*.json")))
+        raise Fatal(f"stream {stream!r} remembers nothing yet; there are: {there or 'none'}")
+    entries = Memory(file).entries
+    if as_json:
+        rows = [
+            {"source": one.row.source, "id": one.row.id, "label": one.row.label, "dataset": one.dataset}
+            for one in entries
+        ]
+        typer.echo(json.dumps({"stream": stream, "rows": rows}, indent=2))
+        return
+    typer.echo(f"{len(entries)} rows of stream {stream} are remembered")
+    for label, count in sorted(Counter(one.row.label or "(no label)" for one in entries).items()):
+        typer.echo(f"  class {label:<20} {count:>7}")
+    for version, count in sorted(Counter(one.dataset for one in entries).items()):
+        typer.echo(
+            f"  {f'first in dataset {version[:12]}' if version else 'in no dataset yet':<36} {count:>7}"
+        )
+
+
 def _jsonl(records: list[dict[str, Any]], file: IO[bytes]) -> None:
     import msgspec
 
@@ -181,6 +215,7 @@ def _page(one: "Stored") -> list[str]:
         f"leaks: {leaks.identity} events came twice; of the test {leaks.content} rows had a content that was"
         f" trained on, {leaks.near} nearly one; {leaks.content + leaks.near - leaks.kept} were dropped"
     )
+    lines.append(f"  {leaks.recurring} rows of the test the stream repeats all the time; they stayed")
     if leaks.kept:
         lines.append(f"  {leaks.kept} stayed, for the test would be too small to judge by without them")
     if known.rare:

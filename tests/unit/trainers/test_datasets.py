@@ -17,7 +17,7 @@ from tests.unit.trainers import samples
 from trainers.dataset import Dataset, rows_of
 from trainers.datasets import find, prune, stored
 from trainers.job import write
-from trainers.memory import Memory, Origin
+from trainers.memory import Memory, Origin, memory_file
 from trainers.runs import Runs
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
@@ -81,6 +81,7 @@ def test_a_dataset_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     stored(tmp_path)[0].path.write_bytes(b"{")
     with pytest.raises(Fatal, match=r"dataset\.json cannot be read"):
         stored(tmp_path)
+    assert prune(tmp_path, "requests", keep=1) == []
 
 
 def test_list_and_show(tmp_path: Path, command: Command) -> None:
@@ -133,3 +134,23 @@ def test_export_says_what_it_cannot_do(tmp_path: Path, command: Command) -> None
     assert isinstance(gone.exception, Fatal) and "keep_datasets" in str(gone.exception)
     assert "description only" in command("list").stdout
     assert "no more" in command("show", version).stdout
+
+
+def test_the_reservoir_is_shown_by_class_and_origin(tmp_path: Path, command: Command) -> None:
+    """As a table and as every row; a stream that remembers nothing is told which do."""
+    memory = Memory(memory_file(tmp_path, "host"))
+    data = memory.dataset(Learn(replay=40), rows_of(samples.readings(1, 200)), [], None, Origin())
+    page = command("reservoir", "host").stdout
+    assert "50 rows" in page and data.sha256()[:12] in page
+    assert [line.split()[-1] for line in page.splitlines() if "class" in line] == ["25", "25"]
+    rows = json.loads(command("reservoir", "host", "--json").stdout)["rows"]
+    assert len(rows) == 50 and {row["dataset"] for row in rows} == {data.sha256()}
+    missing = command("reservoir", "hots")
+    assert isinstance(missing.exception, Fatal) and "there are: host" in str(missing.exception)
+
+
+def test_help_teaches(command: Command) -> None:
+    """Each command says what it shows; the group where to begin."""
+    assert "Start with `headrace data list`" in " ".join(command("--help").output.split())
+    for word in ("list", "show", "export", "reservoir"):
+        assert "--json" in command(word, "--help").output
