@@ -3,156 +3,28 @@
 Read by every part at its entry point (`infra.runtime.settings`) and passed down; nothing here reads a file.
 """
 
-import re
-from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from schemas.cleaning import Cleaning, Dedupe
 from schemas.drift import Response
+from schemas.hours import QuietHours
 from schemas.record import Kind
 from schemas.release import Task
-
-PERSONAL_KINDS: Final = ("email", "phone", "card", "ip", "iban", "secret")
-"""What can be found and masked inside any text; `secret` is passwords, keys and tokens."""
-
-ATTRIBUTES: Final = ("method", "path", "status", "client_ip", "user_agent", "level", "logger", "host")
-"""The attributes that clean events carry."""
-
-_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def duration_s(value: Any) -> Any:
-    """Read `"7d"`, `"5m"`, `"90s"`, `"250ms"` as seconds; a number is taken as seconds already."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
-    if match is None:
-        raise ValueError(
-            f"{value!r} is no duration; write a number and ms, s, m, h or d, such as '7d' or '90s'"
-        )
-    return float(match[1]) * _UNIT_S[match[2]]
-
-
-Duration = Annotated[float, BeforeValidator(duration_s), Field(gt=0)]
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Dedupe(Section):
-    """Exact duplicates, by `(source, id)`, within `window` of first sight (seconds; up to 30 days).
-
-    `rekey` brings copies together that were published to different partitions: `auto` forwards an event
-    that did not come to its source's partition, `always` spreads a stream by source and id (the order within
-    a source is given up), `never` finds duplicates only within a partition.
-
-    `content` also drops what repeats source, time and payload under another id. `near` above 0 finds texts
-    that are at least so alike to one of the same source (0.8: a word of sixty characters changed): its event
-    is flagged or dropped. Remembered are the last `near_texts` of a stream in a partition, for `near_window`.
-    """
-
-    window: Duration = Field(default=7 * 86400.0, le=30 * 86400.0)
-    rekey: Literal["auto", "always", "never"] = "auto"
-    content: bool = False
-    near: float = Field(default=0.0, ge=0, le=1)
-    near_action: Literal["flag", "drop"] = "flag"
-    near_window: Duration = Field(default=3600.0, le=30 * 86400.0)
-    near_texts: int = Field(default=16_384, ge=16, le=1_048_576)
-
-
-class Cleaning(Section):
-    """How an event is normalised.
-
-    `utf8` repairs bytes that are no UTF-8 to U+FFFD. `html` strips markup from text; it is kept by default,
-    since in requests and logs it is what an attack looks like. `text` is the Unicode form.
-
-    `mask` names kinds of personal data (`PERSONAL_KINDS`), found wherever they stand in a text or attribute,
-    and attributes that are personal as a whole; all are replaced before anything is stored, for good.
-    `mask_fields` says for one field (an attribute, or `text`) which kinds are looked for there instead.
-
-    `missing`: what becomes of a reading that is null or not a number. `decimal` is the decimal sign in
-    numeric strings. `ranges` bound a reading, `units` are the stream's own; a reading out of its range is
-    rejected, clipped to it, or dropped, which makes it a missing one. `outliers` is done to readings that
-    the `outlier_method` finds further than `outlier_sigmas` deviations from what their source sent lately.
-
-    An event older than `max_age` is rejected, accepted or given its arrival's time; so is one further than
-    `max_future` ahead (never accepted: it would end every open window) and one without a time.
-    `window` above 0 gives each clean event the last so many readings of its source, by name.
-    """
-
-    utf8: Literal["reject", "repair"] = "reject"
-    html: Literal["keep", "strip"] = "keep"
-    text: Literal["nfc", "nfkc", "keep"] = "nfc"
-    mask: tuple[str, ...] = ("client_ip", "email", "card", "iban", "secret")
-    mask_fields: dict[str, tuple[str, ...]] = {}
-    missing: Literal["drop", "constant", "last", "mean", "median"] = "last"
-    constant: float = 0.0
-    decimal: Literal[".", ","] = "."
-    units: dict[str, str] = {}
-    ranges: dict[str, tuple[float, float]] = {}
-    out_of_range: Literal["reject", "clip", "drop"] = "reject"
-    outliers: Literal["flag", "clip", "reject", "off"] = "flag"
-    outlier_method: Literal["hampel", "iqr", "z"] = "hampel"
-    outlier_sigmas: float = Field(default=6.0, gt=0)
-    max_bytes: int = Field(default=256 * 1024, gt=0)
-    max_age: Duration = 10 * 365 * 86400.0
-    too_old: Literal["reject", "accept", "arrival"] = "reject"
-    max_future: Duration = 3600.0
-    in_future: Literal["reject", "arrival"] = "reject"
-    late_after: Duration = 3600.0
-    missing_time: Literal["arrival", "reject"] = "arrival"
-    window: int = Field(default=0, ge=0, le=4096)
-
-    @field_validator("mask")
-    @classmethod
-    def _mask_is_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            _one_of(name, (*PERSONAL_KINDS, *ATTRIBUTES), "neither a kind of personal data nor an attribute")
-        return names
-
-    @field_validator("mask_fields")
-    @classmethod
-    def _mask_fields_are_known(cls, fields: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for name, kinds in fields.items():
-            _one_of(name, (*ATTRIBUTES, "text"), "no field that is masked")
-            for kind in kinds:
-                _one_of(kind, PERSONAL_KINDS, "no kind of personal data")
-        return fields
-
-    @field_validator("ranges")
-    @classmethod
-    def _ranges_hold_something(cls, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        for name, (low, high) in ranges.items():
-            if not low <= high:
-                raise ValueError(f"the range of {name!r} is empty: {low:g} to {high:g}")
-        return ranges
-
-
-def _one_of(name: str, known: Sequence[str], what: str) -> None:
-    """Raise for a name that is not known, with the nearest that is."""
-    if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(f"{name!r} is {what}; did you mean {near!r}? There are: {', '.join(known)}")
+from schemas.response import Responses, always
+from schemas.section import Duration, Section, duration_s
 
 
 class Learn(Section):
     """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost.
 
-    `min_labels` labelled events are waited for before a training; an anomaly model, which learns without
-    labels, waits for so many events.
+    A training that becomes due in the hours `quiet` (`"08:00-18:00"`, UTC) waits for their end, unless an
+    alert that asks for it is critical. One beyond the budget waits until the last 24 hours have a run less.
+
+    `min_labels` labelled events are waited for before the first training; an anomaly model, which learns
+    without labels, waits for so many events. After an alert `min_recent` of them since the drift are; another
+    training follows with twice as many, and so on up to `recent`, the most that one learns from.
 
     `augment` makes variants of rare classes' training rows: `auto` where a class is rarer than one in
     `augment_ratio` of the largest, `on` for all but the largest. Texts are varied by `augment_with`: `eda`
@@ -164,6 +36,7 @@ class Learn(Section):
     replay: int = Field(default=5000, ge=0)
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)
+    min_recent: int = Field(default=100, ge=20)
     epochs: int = Field(default=30, gt=0)
     learning_rate: float = Field(default=2e-3, gt=0)
     budget_runs_per_day: int = Field(default=50, gt=0)
@@ -172,6 +45,7 @@ class Learn(Section):
     augment_ratio: float = Field(default=10.0, gt=1)
     augment_with: str = Field(default="eda", pattern=r"^[A-Za-z0-9._-]+$")
     keep_datasets: int = Field(default=20, ge=1)
+    quiet: QuietHours = ""
     seed: int = 7
 
 
@@ -198,24 +72,28 @@ class ErrorDrift(Section):
 
 
 class ShiftDrift(Section):
-    """Drift of a distribution: each feature alone and, with `joint`, all together, over event-time windows.
+    """Drift of distributions, feature by feature, over event-time windows.
 
     `detectors` are the tests that decide; `psi` is the least population stability index that matters, and the
-    other tests have their own. Of what comes in (features of events), and of what the model answers (class
-    shares, confidence). A window closes once events have come that are `lateness` younger than its end; what
-    comes for it later is counted and left out.
+    other tests have theirs. A window closes once events have come that are `lateness` younger than its end;
+    what comes for it later is counted and left out.
     """
 
     detectors: tuple[Literal["psi", "ks", "wasserstein", "chi_squared", "jensen_shannon"], ...] = Field(
         default=("psi",), min_length=1
     )
     psi: float = Field(default=0.25, gt=0)
-    joint: bool = True
     window: Duration = 60.0
     lateness: Duration = 1.0
     reference: int = Field(default=2000, ge=100)
     min_events: int = Field(default=300, ge=50)
     enabled: bool = True
+
+
+class InputDrift(ShiftDrift):
+    """Drift of what comes in; with `joint`, all features of the events are also compared together."""
+
+    joint: bool = True
 
 
 class EstimateDrift(Section):
@@ -244,27 +122,42 @@ class QualityDrift(Section):
     enabled: bool = True
 
 
+class NoveltyDrift(Section):
+    """Readings unlike any before, metric by metric: what their owner wants to know, not a drift of a model.
+
+    `readings` names those that are watched, all where it is empty; `series` bounds how many metrics (readings
+    of a source) are remembered. 0.5 is a reading that comes once in some 2,000 steady ones.
+    """
+
+    enabled: bool = False
+    readings: tuple[str, ...] = ()
+    threshold: float = Field(default=0.5, gt=0, le=1)
+    series: int = Field(default=32, ge=1, le=10_000)
+
+
 class Drift(Section):
     """What is watched and what follows. `hysteresis` windows must agree before an alert; then `cooldown`.
 
+    What follows may depend on how severe it is: `on_error = { warning = "increment", critical = "retrain" }`.
     `alert` names the channels, of those that are set up, on which people are told. In the hours `quiet`
     (`"22:00-07:00"`, UTC) warnings wait for their end; what is critical does not.
     """
 
     error: ErrorDrift = ErrorDrift()
-    input: ShiftDrift = ShiftDrift()
+    input: InputDrift = InputDrift()
     prediction: ShiftDrift = ShiftDrift()
     estimate: EstimateDrift = EstimateDrift()
     quality: QualityDrift = QualityDrift()
-    on_error: Response = Response.INCREMENT
-    on_input: Response = Response.ALERT
-    on_prediction: Response = Response.ALERT
-    on_estimate: Response = Response.ALERT
-    on_quality: Response = Response.ALERT
+    novelty: NoveltyDrift = NoveltyDrift()
+    on_error: Responses = always(Response.INCREMENT)
+    on_input: Responses = always(Response.ALERT)
+    on_prediction: Responses = always(Response.ALERT)
+    on_estimate: Responses = always(Response.ALERT)
+    on_quality: Responses = always(Response.ALERT)
     hysteresis: int = Field(default=2, ge=1)
     cooldown: Duration = 60.0
     alert: tuple[Literal["alertmanager", "webhook", "email"], ...] = ("alertmanager", "webhook", "email")
-    quiet: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
+    quiet: QuietHours = ""
 
 
 class Gate(Section):

@@ -15,6 +15,7 @@ class Signal(StrEnum):
     QUALITY = "quality"
     ESTIMATE = "estimate"
     SILENCE = "silence"
+    NOVELTY = "novelty"
 
 
 class Severity(StrEnum):

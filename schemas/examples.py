@@ -10,6 +10,7 @@ import msgspec
 
 from schemas.clean import Clean, Flags
 from schemas.control import Action, Control, Scope
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.errors import Reason
@@ -72,6 +73,7 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         attributes={"method": "GET", "client_ip": "<ip>"},
         flags=Flags(masked=("client_ip",)),
     ),
+    Copies: Copies(stream="requests", partition=1, accepted=940, dropped=60, at=_AT),
     Dead: Dead(
         reason=Reason.MISSING_FIELD,
         message="an API request needs `path`",

@@ -6,6 +6,7 @@ import msgspec
 
 from schemas.clean import Clean
 from schemas.control import Control
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
@@ -25,6 +26,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     retention_ms: int = 7 * _DAY_MS
     compacted: bool = False
     contract: type[msgspec.Struct] | None = None
+    stored: bool = True
+    """Whether records with a contract become rows in ClickHouse."""
 
     def config(self) -> dict[str, str]:
         """Return the broker's topic settings."""
@@ -50,6 +53,14 @@ DEAD: Final = Topic(
     description="rejected events with reason and original bytes",
     retention_ms=28 * _DAY_MS,
     contract=Dead,
+)
+COPIES: Final = Topic(
+    name="events.copies",
+    partitions=1,
+    key="stream",
+    description="how many events were dropped as copies, of how many",
+    contract=Copies,
+    stored=False,
 )
 LABELS: Final = Topic(
     name="labels",
@@ -125,6 +136,7 @@ TOPICS: Final = (
     PARKED,
     CLEAN,
     DEAD,
+    COPIES,
     LABELS,
     PREDICTIONS,
     ALERTS,

@@ -113,8 +113,9 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 def split(recent: Iterable[Row], old: Iterable[Row] = (), sides: Sides | None = None) -> Dataset:
     """Split rows into training, validation and test, and take leaks out of the test.
 
-    Without `sides` the newest tenth of the recent rows is held out by time. An event that comes twice counts
-    once, as the recent one or the one that lies first; labels of fewer than three rows are left out.
+    Without `sides` the newest tenth is held out by time, of the old rows and then of the recent ones. An event
+    that comes twice counts once, as the recent one or the one that lies first; labels of fewer than three rows
+    are left out.
 
     Raises:
         Fatal: nothing is left to train on or to evaluate with.
@@ -124,7 +125,7 @@ def split(recent: Iterable[Row], old: Iterable[Row] = (), sides: Sides | None = 
     recent, old = _once(recent, old)
     identity = given - len(recent) - len(old)
     if sides is None:
-        sides = Sides().extended(row.time for row in recent)
+        sides = Sides().extended(row.time for row in old).extended(row.time for row in recent)
     counts = Counter(row.label for row in [*recent, *old])
     rare = {label for label, count in counts.items() if label and count < _MIN_OF_A_CLASS}
     by_side: dict[tuple[str, Side], list[Row]] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from trainers.leaks import Leaks
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ def dictionary(rows: Sequence["Row"], cleaning: Cleaning | None = None) -> tuple
         Field(name="source", type="string", meaning="who sent the event"),
         Field(name="id", type="string", meaning="the event's id; unique together with its source"),
         Field(name="time", type="timestamp", unit="UTC", meaning="when it happened (event time)"),
-        Field(name="event", type="coordinates", meaning="topic, partition and offset of the clean event"),
+        Field(name="topic", type="string", meaning="where the clean event lies, with the next two"),
+        Field(name="partition", type="integer", meaning="the topic's partition"),
+        Field(name="offset", type="integer", meaning="its place in the partition"),
     ]
     if any(row.label for row in rows):
         fields.append(Field(name="label", type="category", meaning="the newest label that anybody gave it"))

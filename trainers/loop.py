@@ -1,16 +1,19 @@
 """The learning loop of one stream: consumes its drift alerts, produces releases and every step it takes.
 
-    watching -> alerted -> collecting -> training -> evaluating -> released | rejected -> watching
+    watching -> alerted -> collecting (-> waiting) -> training -> evaluating -> released | rejected
 
-A stream without a champion begins at collecting, by itself. Alerts that come while a training runs are of the
-same cause: they are answered by that training. While a drift stands whose candidate was rejected, another is
-trained once twice as much is known of it; after two rejections, from scratch.
+A stream without a champion begins at collecting, by itself. A training that may not begin yet, for quiet
+hours or a spent budget, is waiting. Alerts that come while a run goes on are of the same cause: they are
+answered by it, and may ask it for more (a retrain; not to wait for quiet hours to end).
+
+A first candidate learns from `min_recent` labels since the drift, so that help comes soon. Another follows
+once there are twice as many, and so on up to `recent`: in the end the newest model knows all that there is.
+After two rejections it is trained from scratch, and while the drift stands not only up to `recent`.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,8 +21,6 @@ from typing import Final
 import msgspec
 
 from infra.runtime import metrics
-from infra.runtime.clock import Clock
-from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from schemas import codec, topics
 from schemas.config import Model, Stream
@@ -27,44 +28,25 @@ from schemas.drift import DriftAlert, Response, recovery_id
 from schemas.errors import Fatal, Retryable
 from schemas.record import Outgoing
 from schemas.release import Release, State, Task, Transition
-from trainers import datasets
-from trainers.child import Child, TrainerDied
+from trainers import datasets, due
+from trainers.child import TrainerDied
 from trainers.job import write
 from trainers.outcome import Job, Outcome
-from trainers.reader import Reader
-from trainers.registry import Registrar
-from trainers.runs import Run, Runs
+from trainers.runs import Run
+from trainers.shared import Reads, Shared
 
 _log = get_logger(__name__)
 
-_POLL_S: Final = 1.0
 _FAILURES_BEFORE_RETRAIN: Final = 2
 _ATTEMPTS: Final = 2
-
-
-@dataclass
-class Shared:
-    """What the loops of all streams use together. `slot` lets one training run at a time.
-
-    `releases_read` is the offset of the newest release record taken into `champions`.
-    """
-
-    home: Path
-    clock: Clock
-    publisher: Publisher
-    runs: Runs
-    child: Child
-    registrar: Registrar
-    threads: int
-    slot: asyncio.Lock = field(default_factory=asyncio.Lock)
-    champions: dict[str, Release] = field(default_factory=dict)
-    releases_read: int = -1
+_POLLS_TO_FOLLOW: Final = 10
+"""Another run is less urgent than a first one, and may be waited for for long."""
 
 
 class Loop:
     """One stream's loop. `alerts` is its queue; `reader` reads its rows."""
 
-    def __init__(self, name: str, stream: Stream, model: Model, shared: Shared, reader: Reader) -> None:
+    def __init__(self, name: str, stream: Stream, model: Model, shared: Shared, reader: Reads) -> None:
         self.model_name = model.name or name
         self.alerts: asyncio.Queue[DriftAlert] = asyncio.Queue()
         self._name = name
@@ -96,29 +78,33 @@ class Loop:
                 self._shared.runs.handle(alert.id)
             elif self.champion is None and await self._enough(None):
                 await self._patiently(self._shared.runs.begin(self._name, None, self._shared.clock.now()))
-            elif (rejected := self._unanswered()) is not None and await self._knows_more(rejected):
-                now, attempt = self._shared.clock.now(), rejected.attempt + 1
-                await self._patiently(self._shared.runs.begin(self._name, rejected.alert, now, attempt))
+            elif (before := await self._to_follow()) is not None and self.champion is not None:
+                now, serving = self._shared.clock.now(), self.champion.version
+                await self._patiently(self._shared.runs.begin_again(before, serving, now))
 
-    def _unanswered(self) -> Run | None:
-        """Return the newest run if it was rejected and its drift, of the model that serves, stands."""
+    def _followed(self) -> tuple[Run, datetime, int] | None:
+        """Return the newest run if another may follow it: since when, and with how many labels since then."""
         newest = self._shared.runs.newest(self._name)
-        if newest is None or newest.alert is None or newest.state != "rejected" or self.champion is None:
+        if newest is None or newest.alert is None or self.champion is None:
             return None
-        over = self._shared.runs.handled(recovery_id(newest.alert.id))
-        return None if over or newest.alert.version not in (0, self.champion.version) else newest
+        over = self._shared.runs.handled(recovery_id(newest.drift))
+        rows = due.rows_to_follow(self._model.learn, newest, self.champion.version, over=over)
+        return None if rows is None else (newest, newest.alert.since, rows)
 
-    async def _knows_more(self, rejected: Run) -> bool:
-        """Tell whether twice as many labels since the drift are known as when a candidate was rejected."""
-        since = rejected.alert.since if rejected.alert else None
-        return await self._reader.count(since) >= 2 * max(rejected.rows, self._model.learn.min_labels)
+    async def _to_follow(self) -> Run | None:
+        """Return the newest run if another is to follow it now."""
+        if (found := self._followed()) is None:
+            return None
+        run, since, rows = found
+        return run if await self._reader.count(since) >= rows else None
 
     async def _next_alert(self) -> DriftAlert | None:
         """Wait for an alert; only a moment while there may be rows for a first training, or for another."""
-        if self.champion is not None and self._unanswered() is None:
+        if self.champion is not None and self._followed() is None:
             return await self.alerts.get()
+        looks_every_s = self._shared.poll_s * (1 if self.champion is None else _POLLS_TO_FOLLOW)
         try:
-            return await asyncio.wait_for(self.alerts.get(), _POLL_S)
+            return await asyncio.wait_for(self.alerts.get(), looks_every_s)
         except TimeoutError:
             return None
 
@@ -163,7 +149,7 @@ class Loop:
             )
         metrics.count_run(self._name, run.state)
         metrics.observe_run(self._name, time.monotonic() - began_s)
-        self._absorb()
+        self._hear(run)
         if run.alert:
             self._shared.runs.handle(run.alert.id)
         elif self.champion is None:
@@ -177,20 +163,31 @@ class Loop:
         return msgspec.json.decode(path.read_bytes(), type=Outcome) if path.is_file() else None
 
     async def _collect(self, run: Run, since: datetime | None) -> None:
-        """Wait until there are rows enough; give up when another model serves meanwhile."""
+        """Wait until there are rows enough, then until a training may begin."""
         await self._step("collecting", run, f"{self._needed(since)} rows are needed")
         while not await self._enough(since):
-            await asyncio.sleep(_POLL_S)
-            if run.alert and not self._of_champion(run.alert):
-                raise Fatal("another model serves meanwhile; the drift was seen on an older one")
-        if (
-            self._shared.runs.within_a_day(self._name, self._shared.clock.now())
-            > self._model.learn.budget_runs_per_day
-        ):
-            raise Fatal(f"the budget of {self._model.learn.budget_runs_per_day} runs a day is spent")
+            await self._meanwhile(run)
+        told = None
+        while (wait := self._wait(run)) is not None:
+            if wait != told:
+                told = wait
+                await self._step("waiting", run, str(wait))
+                _log.info("run.waiting", run=run.name, until=wait.until.isoformat(), why=wait.why)
+            await self._meanwhile(run)
+
+    def _wait(self, run: Run) -> due.Wait | None:
+        began, now = self._shared.runs.trainings(run), self._shared.clock.now()
+        return due.wait(self._model.learn, began, now, urgent=run.urgent)
+
+    async def _meanwhile(self, run: Run) -> None:
+        """Let time pass, and hear what comes; give up when another model serves by now."""
+        await asyncio.sleep(self._shared.poll_s)
+        self._hear(run)
+        if run.alert and (self.champion is None or run.base not in (0, self.champion.version)):
+            raise Fatal("another model serves meanwhile; the drift was seen on an older one")
 
     def _needed(self, since: datetime | None) -> int:
-        return self._first_rows if since is None else self._model.learn.min_labels
+        return self._first_rows if since is None else self._model.learn.min_recent
 
     async def _enough(self, since: datetime | None) -> bool:
         """Tell whether there are rows enough, and for a first classifier of at least two labels."""
@@ -206,7 +203,6 @@ class Loop:
         shared = self._shared
         folder = shared.runs.folder(run)
         async with shared.slot:
-            retrain = run.alert is not None and run.alert.response is Response.RETRAIN
             job = Job(
                 home=str(shared.home.absolute()),
                 stream=self._name,
@@ -214,13 +210,13 @@ class Loop:
                 run=str(folder),
                 alert=run.alert.id if run.alert else None,
                 champion=self.champion,
-                fresh=retrain or shared.runs.failures(self._name) >= _FAILURES_BEFORE_RETRAIN,
+                fresh=run.retrain or shared.runs.failures(self._name) >= _FAILURES_BEFORE_RETRAIN,
                 threads=shared.threads,
             )
             data = await self._reader.dataset(
                 self._model.learn, since, alert=job.alert, champion=job.champion
             )
-            run.rows = await self._reader.count(since)
+            run.rows, run.trained_at = await self._reader.count(since), shared.clock.now()
             write(folder / "dataset.json", data)
             await asyncio.to_thread(datasets.prune, shared.home, self._name, self._model.learn.keep_datasets)
             write(folder / "job.json", job)
@@ -256,6 +252,7 @@ class Loop:
         await self._shared.publisher.send(Outgoing(topics.RELEASES.name, key.encode(), codec.encode(release)))
         if release.state is State.RELEASED:
             self._shared.champions[self.model_name] = release
+            run.version = release.version
         message = "; ".join(outcome.reasons)
         await self._step("released" if outcome.released else "rejected", run, message, release.version)
         _log.info(
@@ -264,10 +261,13 @@ class Loop:
         )  # fmt: skip
         self._shared.registrar.wake()
 
-    def _absorb(self) -> None:
-        """Answer the alerts that came while this run went on: they are of the same cause."""
+    def _hear(self, run: Run) -> None:
+        """Take the alerts that came while this run went on: of the same cause, they are answered by it."""
         while not self.alerts.empty():
             alert = self.alerts.get_nowait()
+            if self._worth_answering(alert):
+                run.hear(alert)
+                self._shared.runs.keep(run)
             self._shared.runs.handle(alert.id)
             _log.info("alert.absorbed", alert=alert.id)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.config import Cleaning, Learn
+from schemas.cleaning import Cleaning
+from schemas.config import Learn
 from schemas.errors import Fatal
 from trainers import description
 from trainers.dataset import Dataset, Row, split
@@ -80,7 +81,10 @@ class Memory:
         Raises:
             Fatal: there are too few rows to train on and evaluate with.
         """
-        sides = self._state.sides.extended(row.time for row in recent)
+        sides = self._state.sides
+        if sides.until is None:  # nothing was split yet: as if a run had been made of the old rows
+            sides = sides.extended(row.time for row in old)
+        sides = sides.extended(row.time for row in recent)
         reservoir = self._reservoir(learn)
         reservoir.offer(old)
         drawn = reservoir.draw(since) if since is not None and learn.replay else []

@@ -30,6 +30,7 @@ from trainers.finetune import Checked, Curve, tune, tune_text
 from trainers.gate import Verdict, judge
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
+from trainers.outdated import still_true
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
 
 _FEWEST_TO_CHECK: Final = 10
@@ -75,8 +76,10 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         with profile.step("export"):
             variants = export.write(folder, candidate.network, candidate.encoder)
         with profile.step("evaluating"):
+            labelled = champion is not None and champion.task is Task.CLASSIFICATION
+            judged = still_true(data, champion) if champion is not None and labelled else data
             evidence = measure(
-                candidate, champion, folder, variants, data, stream.gate, job.learner.precision
+                candidate, champion, folder, variants, judged, stream.gate, job.learner.precision
             )
             verdict = judge(evidence, stream.gate)
         candidate = candidate.at(evidence.serve)

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from infra.runtime.log import get_logger
 from infra.runtime.warehouse import Warehouse
-from schemas.config import Cleaning, Learn
+from schemas.cleaning import Cleaning
+from schemas.config import Learn
 from schemas.record import Coordinates
 from schemas.release import Release
 from trainers.dataset import Dataset, Row

@@ -3,13 +3,13 @@
 import contextlib
 import os
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from schemas.drift import DriftAlert
+from schemas.drift import DriftAlert, Response, Severity
 from trainers.job import write
 
 FINAL: Final = frozenset({"released", "rejected"})
@@ -19,6 +19,9 @@ class Run(msgspec.Struct, kw_only=True):
     """`state.json` of one run; `alert` is None for a stream's first training.
 
     `attempt` counts the runs for one alert; `rows` are the labelled ones since the drift that it learnt from.
+    `trained_at` is when its training began. `retrain` and `urgent` tell what the most demanding of its alerts
+    asked for, `drift` is the newest one of the first's signal: with its recovery the drift is over. `base` is
+    the version that is to be replaced (0: whichever serves), `version` the one that was released.
     """
 
     name: str
@@ -29,6 +32,19 @@ class Run(msgspec.Struct, kw_only=True):
     message: str = ""
     attempt: int = 1
     rows: int = 0
+    trained_at: datetime | None = None
+    retrain: bool = False
+    urgent: bool = False
+    drift: str = ""
+    base: int = 0
+    version: int = 0
+
+    def hear(self, alert: DriftAlert) -> None:
+        """Take an alert of the same cause; what it asks for beyond the others holds from now on."""
+        self.retrain |= alert.response is Response.RETRAIN
+        self.urgent |= alert.severity is Severity.CRITICAL
+        if self.alert is not None and alert.signal is self.alert.signal:
+            self.drift = alert.id
 
 
 class Runs:
@@ -46,11 +62,24 @@ class Runs:
         """Return a run's folder."""
         return self._folder / run.name
 
-    def begin(self, stream: str, alert: DriftAlert | None, now: datetime, attempt: int = 1) -> Run:
+    def begin(self, stream: str, alert: DriftAlert | None, now: datetime) -> Run:
         """Return the run for an alert; the same one again after a restart."""
         mark = re.sub(r"[^A-Za-z0-9._-]", "_", alert.id) if alert else f"first-{int(now.timestamp())}"
-        name = f"{stream}-{mark}" if attempt == 1 else f"{stream}-{mark}-again-{attempt}"
-        run = Run(name=name, stream=stream, state="alerted", started_at=now, alert=alert, attempt=attempt)
+        run = Run(name=f"{stream}-{mark}", stream=stream, state="alerted", started_at=now, alert=alert)
+        if alert is not None:
+            run.base = alert.version
+            run.hear(alert)
+        return self._begun(run)
+
+    def begin_again(self, before: Run, serving: int, now: datetime) -> Run:
+        """Return the run that follows one for the same drift, to replace the version that serves now."""
+        attempt = before.attempt + 1
+        first = before.name.removesuffix(f"-again-{before.attempt}")
+        changed = {"name": f"{first}-again-{attempt}", "state": "alerted", "started_at": now, "base": serving}
+        fresh = {"attempt": attempt, "message": "", "rows": 0, "trained_at": None, "version": 0}
+        return self._begun(msgspec.structs.replace(before, **changed, **fresh))
+
+    def _begun(self, run: Run) -> Run:
         self.folder(run).mkdir(exist_ok=True)
         self.keep(run)
         return run
@@ -74,14 +103,15 @@ class Runs:
         """Return a stream's newest run."""
         return next(reversed(self.all(stream)), None)
 
-    def within_a_day(self, stream: str, now: datetime) -> int:
-        """Return how many runs a stream began in the last 24 hours."""
-        return sum(run.started_at > now - timedelta(days=1) for run in self.all(stream))
+    def trainings(self, run: Run) -> list[datetime]:
+        """Return when the trainings of all other runs of a run's stream began."""
+        others = (other for other in self.all(run.stream) if other.name != run.name)
+        return [other.trained_at for other in others if other.trained_at is not None]
 
     def failures(self, stream: str) -> int:
-        """Return how many of a stream's newest finished runs were rejected in a row."""
+        """Return how many of a stream's newest candidates were rejected in a row."""
         count = 0
-        for run in reversed([run for run in self.all(stream) if run.state in FINAL]):
+        for run in reversed([run for run in self.all(stream) if run.state in FINAL and run.trained_at]):
             if run.state == "released":
                 break
             count += 1

@@ -25,11 +25,12 @@ from schemas.record import Incoming
 from schemas.release import Release, State, Task
 from schemas.topics import ALERTS, RELEASES
 from trainers.child import Child
-from trainers.loop import Loop, Shared
+from trainers.loop import Loop
 from trainers.memory import memory_file
 from trainers.reader import Reader
 from trainers.registry import Registrar
 from trainers.runs import Runs
+from trainers.shared import Shared, Trains
 
 _log = get_logger(__name__)
 
@@ -108,7 +109,7 @@ async def _again(task: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(2.0)
 
 
-async def _warm(child: Child) -> None:
+async def _warm(child: Trains) -> None:
     """Start the training process before it is needed: importing torch takes seconds."""
     await asyncio.sleep(_WARM_AFTER_S)
     await child.start()

@@ -27,12 +27,16 @@ _SIGNIFICANCE: Final = 0.05
 
 @dataclass
 class Past:
-    """What happened to the model: trainings, releases, rejections and rollbacks, by the row of each."""
+    """What happened to the model: trainings, releases, rejections and rollbacks, by the row of each.
+
+    `waits` are the trainings of a stream that were put off, for quiet hours or a spent budget.
+    """
 
     trainings: list[dict[str, Any]] = field(default_factory=list)
     releases: list[dict[str, Any]] = field(default_factory=list)
     rejections: list[dict[str, Any]] = field(default_factory=list)
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    waits: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass

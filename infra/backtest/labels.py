@@ -65,11 +65,14 @@ class Chooser:
         self._budget = 0.0
         self._sure: deque[float] = deque(maxlen=_RECENT)
 
-    def wants(self, confidence: float) -> tuple[bool, bool]:
-        """Say whether the next row gets a label, and whether that has nothing to do with its answer."""
+    def wants(self, confidence: float | None) -> tuple[bool, bool]:
+        """Say whether the next row gets a label, and whether that has nothing to do with its answer.
+
+        A row without an answer (there is no model yet) has no `confidence`: it is drawn at random.
+        """
         if self._rate >= 1.0:
             return True, True
-        if self._choice is Choice.RANDOM:
+        if self._choice is Choice.RANDOM or confidence is None:
             return self._random.random() < self._rate, True
         self._budget += self._rate
         rank = bisect_right(sorted(self._sure), confidence) / max(1, len(self._sure))

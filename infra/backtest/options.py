@@ -37,6 +37,8 @@ All that headrace.toml says of a stream, in fast-forward:
   headrace backtest history.csv --stream requests --label attack
 The error bits of a model of your own:
   headrace backtest errors.csv --model none --errors wrong --detector adwin
+Where the numbers themselves change, whatever is made of them:
+  headrace backtest readings.csv --model none --detector mmd
 """
 
 HELP: Final = f"{_ABOUT}\n{_EXAMPLES}"
@@ -49,7 +51,7 @@ Model = Annotated[
     ModelName,
     typer.Option(
         help="What learns. auto: a pool for tables, text where a column is text; mlp: the trainers' network,"
-        " trained anew as labels come; none: error bits alone."
+        " trained anew as labels come; none: error bits, or numbers, alone."
     ),
 ]
 StreamName = Annotated[
@@ -61,6 +63,13 @@ StreamName = Annotated[
 ]
 Baselines = Annotated[
     bool, typer.Option("--baselines/--no-baselines", help="Whether to run frozen and always-retrain too.")
+]
+TrainingTime = Annotated[
+    str,
+    typer.Option(
+        help="With --stream: the event time that a training takes (30s), while the model before it answers;"
+        " default: as long as it takes here, and none where the rows have no times."
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 
@@ -116,7 +125,10 @@ LabelChoice = Annotated[
 
 Detector = Annotated[
     DetectorName | None,
-    typer.Option(help="What watches the errors; default: ensemble, or the stream's.", rich_help_panel=_DRIFT),
+    typer.Option(
+        help="What watches the errors, or (mmd) the numbers; default: ensemble, or the stream's.",
+        rich_help_panel=_DRIFT,
+    ),
 ]
 ResetOnAlarm = Annotated[
     bool,

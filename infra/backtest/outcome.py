@@ -54,6 +54,7 @@ class Outcome:
             "trainings": self.past.trainings,
             "rejections": self.past.rejections,
             "rollbacks": self.past.rollbacks,
+            "waits": self.past.waits,
             "judged": self.track.whole.count,
             "train_rows": self.plan.train_rows,
             "by_class": self.track.whole.by_class() if self._has_labels else {},

@@ -6,8 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from schemas.config import duration_s
 from schemas.errors import Fatal
+from schemas.section import duration_s
 
 TOLERANCE: Final = 1000
 """Rows after a true drift within which an alarm counts as having found it, unless said otherwise."""
@@ -24,13 +24,18 @@ class ModelName(StrEnum):
 
 
 class DetectorName(StrEnum):
-    """Which detector watches the errors."""
+    """Which detector watches the errors; `MMD` watches vectors of numbers instead."""
 
     ENSEMBLE = "ensemble"
+    VOTE = "vote"
     ADWIN = "adwin"
     HDDM_W = "hddm_w"
     HDDM_A = "hddm_a"
+    KSWIN = "kswin"
+    DDM = "ddm"
+    EDDM = "eddm"
     PAGE_HINKLEY = "page_hinkley"
+    MMD = "mmd"
 
 
 class Choice(StrEnum):
@@ -67,7 +72,10 @@ class Delay:
 
 @dataclass(frozen=True)
 class Plan:
-    """One backtest. `detector` None is the ensemble, or what the stream is configured with."""
+    """One backtest. `detector` None is the ensemble, or what the stream is configured with.
+
+    `training_s` is the event time that a stream's training takes, None what it takes on this machine.
+    """
 
     files: tuple[Path, ...]
     columns: ColumnPlan = field(default_factory=ColumnPlan)
@@ -83,6 +91,7 @@ class Plan:
     baselines: bool = True
     seed: int = 7
     stream: str = ""
+    training_s: float | None = None
 
     @property
     def errors_detector(self) -> str:
@@ -95,7 +104,13 @@ class Plan:
         Raises:
             Fatal: the message names them.
         """
+        if self.detector is DetectorName.MMD and (self.model is not ModelName.NONE or self.columns.errors):
+            raise Fatal(
+                "--detector mmd watches the rows' numbers; it goes with --model none, without --errors"
+            )
         if not self.stream:
+            if self.training_s is not None:
+                raise Fatal("--training-time is of a stream's trainings; it goes with --stream")
             return
         if self.reset_on_alarm or self.model is not ModelName.AUTO or self.columns.errors:
             raise Fatal(
@@ -118,6 +133,20 @@ def parse_delay(text: str) -> Delay:
         return Delay(seconds=float(duration_s(text)))
     except ValueError as error:
         raise Fatal(f"--label-delay: {error}; a bare number is a number of rows") from error
+
+
+def parse_training_time(text: str) -> float | None:
+    """Read `30s` as event time; nothing as the time that a training takes on this machine.
+
+    Raises:
+        Fatal: it is no duration.
+    """
+    if not text:
+        return None
+    try:
+        return float(duration_s(text))
+    except ValueError as error:
+        raise Fatal(f"--training-time: {error}") from error
 
 
 def parse_drifts(text: str) -> tuple[int, ...]:

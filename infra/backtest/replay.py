@@ -19,9 +19,10 @@ from infra.backtest.learners.choice import Make, chosen, maker
 from infra.backtest.learners.context import Context
 from infra.backtest.learners.protocol import Seen, best
 from infra.backtest.outcome import Outcome
-from infra.backtest.plan import ModelName, Plan
+from infra.backtest.plan import DetectorName, ModelName, Plan
 from infra.backtest.row import History, Row
 from infra.backtest.score import Score, Track, window_of
+from infra.backtest.vectors import Vectors
 from infra.backtest.watch import ErrorBits
 
 Progress = Callable[[int], None]
@@ -39,8 +40,12 @@ def replay(history: History, plan: Plan, progress: Progress = lambda _rows: None
     Raises:
         Fatal: the history has not what the plan's model reads.
     """
-    model = chosen(plan.model, history)
-    run = _Errors(history, plan) if model is ModelName.NONE else _Judging(history, plan, model)
+    model = chosen(plan.model, history, plan.detector)
+    run: _Inputs | _Errors | _Judging
+    if plan.detector is DetectorName.MMD:
+        run = _Inputs(history, plan)
+    else:
+        run = _Errors(history, plan) if model is ModelName.NONE else _Judging(history, plan, model)
     for row in history.rows:
         run.take(row)
         if row.number % _EVERY == 0:
@@ -64,6 +69,20 @@ class _Errors:
         self.outcome.labels_used += 1
         self.outcome.track.add(row.number, "right", "wrong" if wrong else "right")
         if (alert := self._watch.update(row.number, wrong=wrong)) is not None:
+            self.outcome.alerts.append(alert)
+
+
+class _Inputs:
+    """The numbers of rows, for the study of what comes in."""
+
+    def __init__(self, history: History, plan: Plan) -> None:
+        window = window_of(len(history.rows))
+        self.outcome = Outcome(plan, ModelName.NONE.value, history, window, Track(window))
+        self._watch = Vectors(history, plan.train_rows, plan.seed)
+
+    def take(self, row: Row) -> None:
+        """Take the next row's numbers."""
+        if (alert := self._watch.update(row)) is not None:
             self.outcome.alerts.append(alert)
 
 

@@ -185,11 +185,16 @@ def _matched(outcome: Outcome, alert: Alert) -> str:
 def _learnt(figures: dict[str, Any]) -> str:
     steps = [
         (entry["row"], name, entry)
-        for name in ("trainings", "releases", "rejections", "rollbacks")
+        for name in ("trainings", "waits", "releases", "rejections", "rollbacks")
         for entry in figures[name]
     ]
     rows = [
-        [f"{row:,}", name.removesuffix("s"), f"v{entry.get('version', '–')}", _told(entry)]
+        [
+            f"{row:,}",
+            name.removesuffix("s"),
+            f"v{entry['version']}" if entry.get("version") else "–",
+            _told(entry),
+        ]
         for row, name, entry in sorted(steps, key=lambda step: step[0])
     ]
     if not rows:

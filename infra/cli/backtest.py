@@ -15,6 +15,7 @@ from infra.backtest.plan import (
     Plan,
     parse_delay,
     parse_drifts,
+    parse_training_time,
     split_names,
 )
 
@@ -53,6 +54,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
     drifts: o.Drifts = "",
     tolerance: o.Tolerance = TOLERANCE,
     baselines: o.Baselines = True,
+    training_time: o.TrainingTime = "",
     seed: o.Seed = 7,
     json: o.Json = "",
     report: o.Report = None,
@@ -73,6 +75,7 @@ def backtest(  # noqa: PLR0917  # typer takes parameters as options, in any orde
         baselines=baselines,
         seed=seed,
         stream=stream,
+        training_s=parse_training_time(training_time),
     )
     plan.check()
     _run(plan, json, report)
@@ -184,7 +187,7 @@ def _events(table: "Table", figures: dict[str, Any]) -> None:
             table.add_row(
                 f"  by {kind} alerts", f"{part['found']} of {part['given']}, {part['false']} others"
             )
-    for name in ("trainings", "releases", "rejections", "rollbacks"):
+    for name in ("trainings", "waits", "releases", "rejections", "rollbacks"):
         table.add_row(name, str(len(figures[name])))
 
 

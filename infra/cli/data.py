@@ -215,7 +215,8 @@ def _page(one: "Stored") -> list[str]:
         f"leaks: {leaks.identity} events came twice; of the test {leaks.content} rows had a content that was"
         f" trained on, {leaks.near} nearly one; {leaks.content + leaks.near - leaks.kept} were dropped"
     )
-    lines.append(f"  {leaks.recurring} rows of the test the stream repeats all the time; they stayed")
+    if leaks.recurring:
+        lines.append(f"  {leaks.recurring} more have one that the stream repeats all the time; they stayed")
     if leaks.kept:
         lines.append(f"  {leaks.kept} stayed, for the test would be too small to judge by without them")
     if known.rare:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from schemas.config import duration_s
 from schemas.control import Action, Control, Scope
 from schemas.drift import Signal
 from schemas.errors import Fatal
+from schemas.section import duration_s
 
 if TYPE_CHECKING:
     from infra.runtime.settings import Settings

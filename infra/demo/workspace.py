@@ -56,7 +56,8 @@ on_error = "increment"
 
 def _learn(plan: Plan) -> str:
     lengths = plan.phases
-    return f"{{ min_labels = {lengths.min_labels}, recent = 1500, replay = {lengths.replay} }}"
+    labels = f"min_labels = {lengths.min_labels}, min_recent = {lengths.min_labels}, recent = 1500"
+    return f"{{ {labels}, replay = {lengths.replay} }}"
 
 
 def _replayed(plan: Plan, kind: Kind, *, labelled: bool) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from schemas.config import Stream
 from schemas.control import Control
 from schemas.drift import DriftAlert, Severity
+from schemas.hours import is_quiet
 
 WORTH_TELLING: Final = timedelta(hours=24)
 
@@ -63,12 +64,3 @@ class Reach:
         if stream is not None and alert.severity is Severity.WARNING and is_quiet(stream.drift.quiet, now):
             return Decision.HOLD
         return Decision.TELL
-
-
-def is_quiet(hours: str, now: datetime) -> bool:
-    """Tell whether `now` (UTC) lies within `"22:00-07:00"`; an empty text has no quiet hours."""
-    if not hours:
-        return False
-    begin, _, end = hours.partition("-")
-    at = f"{now:%H:%M}"
-    return begin <= at < end if begin <= end else at >= begin or at < end

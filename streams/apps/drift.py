@@ -1,4 +1,4 @@
-"""The `drift` worker: consumes clean and rejected events, answers, labels and swaps, produces `alerts.drift`.
+"""The `drift` worker: consumes events, cleaned or not, answers, labels and swaps, produces `alerts.drift`.
 
     fetch ─▶ watches ─▶ checkpoint (positions, memory, alerts to write) ─▶ one transaction: alerts + positions
 
@@ -30,12 +30,14 @@ from infra.runtime.settings import Settings
 from schemas.clean import Clean
 from schemas.codec import decode
 from schemas.config import Stream
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
+from schemas.record import Coordinates
 from schemas.release import Swap
-from schemas.topics import CLEAN, DEAD, LABELS, PREDICTIONS, SWAPS
+from schemas.topics import CLEAN, COPIES, DEAD, LABELS, PREDICTIONS, SWAPS
 from streams.alerts.delivery import deliver
 from streams.drift.answer import Answer
 from streams.drift.batch import CleanBatch
@@ -46,14 +48,14 @@ from streams.drift.log import GROUP, AlertLog, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)
-_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS, DEAD)
+_INPUTS: Final = (CLEAN, PREDICTIONS, LABELS, SWAPS, DEAD, COPIES)
 _TICK_S: Final = 1.0
 _SAVE_EVERY_S: Final = 15.0
 _LOOK_BACK: Final = timedelta(hours=1)
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 15.0
 
-_Record = TypeVar("_Record", Clean, Answer, Label, Swap, Dead)
+_Record = TypeVar("_Record", Clean, Answer, Label, Swap, Dead, Copies)
 _OfStream = TypeVar("_OfStream", Answer, Label, Swap)
 
 
@@ -108,6 +110,7 @@ class DriftWorker:
             settings.topic(LABELS): self._labels,
             settings.topic(SWAPS): self._swaps,
             settings.topic(DEAD): self._dead,
+            settings.topic(COPIES): self._copies,
         }
 
     async def run(self) -> None:
@@ -252,6 +255,14 @@ class DriftWorker:
             # Most of what cannot be read has no stream.
             if dead.stream and (watch := self._of(dead.stream)) is not None:
                 alerts += watch.rejected(dead, self._clock.now())
+        return alerts
+
+    def _copies(self, place: TopicPartition, block: RecordBlock) -> list[DriftAlert]:
+        alerts: list[DriftAlert] = []
+        for offset, copies in self._decoded(place, block, Copies):
+            if (watch := self._of(copies.stream)) is not None:
+                at = Coordinates(place.topic, place.partition, offset)
+                alerts += watch.dropped(copies, at, self._clock.now())
         return alerts
 
     def _decoded(

@@ -10,7 +10,7 @@ from infra.runtime.log import get_logger
 from schemas.drift import DriftAlert
 
 _log = get_logger(__name__)
-_FORMAT: Final = 3
+_FORMAT: Final = 5
 
 
 class Checkpoint(msgspec.Struct, kw_only=True):

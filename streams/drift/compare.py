@@ -40,7 +40,7 @@ class Features(NamedTuple):
     categories: Sequence[int] = ()
     missing: bool = True
     """Whether a reading that is missing counts, as a bin of its own."""
-    joint: bool = True
+    joint: bool = False
     """Whether all features are also compared together."""
     text: bool = False
     """Whether it is the text's terms that are compared together."""
@@ -80,7 +80,7 @@ class Comparison:
     def __init__(self, features: Features, rows: Sequence[Row], config: ShiftDrift) -> None:
         table = matrix(rows, len(features.names))
         reference = Reference(features.names, table, categories=features.categories, missing=features.missing)
-        joint = features.joint and config.joint
+        joint = features.joint
         blocks = [Window(reference, block) for block in np.array_split(table, BLOCKS) if len(block)]
         asked = max(1, len(features.names)) * len(config.detectors) + joint
         self._reference = reference

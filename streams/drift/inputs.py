@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from schemas.clean import Clean
-from schemas.config import ShiftDrift
+from schemas.config import InputDrift, ShiftDrift
 from schemas.record import Kind
 from streams.detectors.text import FEATURES, Vocabulary, features, terms
 from streams.drift.answer import Answer
@@ -23,7 +23,8 @@ class InputWatch:
     The first half of a text reference teaches the vocabulary; novelty is measured from there on.
     """
 
-    def __init__(self, kind: Kind, config: ShiftDrift, hysteresis: int) -> None:
+    def __init__(self, kind: Kind, config: InputDrift, hysteresis: int) -> None:
+        self._joint = config.joint
         self._sensor = kind is Kind.SENSOR
         self._teach_until = config.reference // 2
         self.shift = ShiftWatch(config, hysteresis, self._features)
@@ -51,8 +52,8 @@ class InputWatch:
     def _features(self) -> Features:
         """Return what the reference that was collected has."""
         if self._sensor:
-            return Features(list(self._names))
-        return Features(FEATURES, missing=False, text=True)
+            return Features(list(self._names), joint=self._joint)
+        return Features(FEATURES, missing=False, joint=self._joint, text=True)
 
     def _shape(self, text: str) -> list[float]:
         row = features(text, self._vocabulary)
@@ -117,7 +118,7 @@ class PredictionWatch:
 
     def _features(self) -> Features:
         """Return what is read of an answer."""
-        return Features(("class", "confidence"), (max(1, len(self._classes)), 0), joint=False)
+        return Features(("class", "confidence"), (max(1, len(self._classes)), 0))
 
     def _readings(self, answer: Answer) -> list[float]:
         """Return the code of the class, and the score; classes that the reference does not know share one."""

@@ -184,8 +184,8 @@ class ShiftWatch:
         window_s = self._config.window
         for fired in self._windows.advance(max(self._watermark.value, newest - (_OPEN - 2) * window_s)):
             self._gathered += fired.pane.rows
-            # Half as much, for the next window may have fewer events: too many rows are cheaper than too few.
-            self._stride = max(1, fired.pane.stride // 2)
+            few = len(fired.pane.rows) < max(_MAX_ROWS, self._config.min_events) // 2
+            self._stride = max(1, fired.pane.stride // 2) if few else fired.pane.stride
             enough = len(self._gathered) >= self._config.min_events
             if enough and fired.end_s - self._from >= 0.99 * window_s:
                 found = self._compare(self.comparison, self._gathered) or found

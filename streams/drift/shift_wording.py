@@ -5,7 +5,8 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
-from schemas.drift import DriftAlert, Response, Severity, Signal
+from schemas.drift import DriftAlert, Severity, Signal
+from schemas.response import BySeverity
 from streams.drift.compare import Moved
 from streams.drift.shift import Shift
 from streams.drift.wording import NEXT, RUNBOOKS, Subject, events, moment
@@ -25,12 +26,13 @@ def shift_alert(
     signal: Signal,
     shift: Shift,
     *,
-    response: Response,
+    response: BySeverity,
     now: datetime,
     classes: Sequence[str] = (),
 ) -> DriftAlert:
     """Word a shift of inputs or predictions. `classes` names the codes of the feature `class`."""
     top = shift.found_by
+    follows = response.to(Severity.WARNING)
     what = "what comes in has changed" if signal is Signal.INPUT else "the model's answers have changed"
     listed = "; ".join(_in_words(moved, classes) for moved in shift.moved[:3])
     if shift.moved_jointly:
@@ -41,7 +43,7 @@ def shift_alert(
         f"Stream {subject.stream!r}{subject.called}: {what} since about "
         f"{moment(shift.since):%Y-%m-%d %H:%M:%S} UTC: {listed}{more}{_terms_in_words(shift)} "
         f"({_TESTS[top.name]} {top.statistic:.2g}, threshold {top.threshold:.2g}, "
-        f"{shift.observations} events). {NEXT[response]}"
+        f"{shift.observations} events). {NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(signal, *shift.first[:3]),
@@ -57,7 +59,7 @@ def shift_alert(
         window_to=moment(shift.window_to),
         observations=shift.observations,
         severity=Severity.WARNING,
-        response=response,
+        response=follows,
         summary=summary,
         evidence={
             "features": [_evidence(moved, classes) for moved in shift.moved],

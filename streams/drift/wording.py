@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from schemas.drift import DriftAlert, Response, Severity, Signal, recovery_id
+from schemas.response import BySeverity
 from streams.drift.error import Rise
 from streams.drift.estimate import Drop
-from streams.drift.quality import Worse
+from streams.drift.novelty import Novel
+from streams.drift.ratios import Worse
 from streams.drift.rows import Event
 
 RUNBOOKS: Final = {
@@ -18,6 +20,7 @@ RUNBOOKS: Final = {
     Signal.ESTIMATE: "infra/runbooks/drift-estimate.md",
     Signal.QUALITY: "infra/runbooks/drift-quality.md",
     Signal.SILENCE: "infra/runbooks/drift-silence.md",
+    Signal.NOVELTY: "infra/runbooks/drift-novelty.md",
 }
 NEXT: Final = {
     Response.ALERT: "Nothing is changed by itself.",
@@ -26,6 +29,13 @@ NEXT: Final = {
 }
 _MUCH: Final = 0.1
 _MOST: Final = 0.5
+_ASPECTS: Final = {
+    "value": "no reading before lay as far from the others",
+    "step": "it never changed so in one step",
+    "level": "its mean is where it never was",
+    "activity": "it moves more, or less, than ever before",
+    "shape": "its course is unlike any before",
+}
 _RATIOS: Final = {
     "rejected": "of the events are rejected",
     "missing": "of the events lack a reading",
@@ -33,6 +43,7 @@ _RATIOS: Final = {
     "repaired": "of the events had to be repaired",
     "late": "of the events come late",
     "new_field": "of the events have a field that none had",
+    "duplicate": "of what is sent are copies",
     "absent_field": "of the events lack a field that all had",
 }
 
@@ -57,17 +68,19 @@ class Subject:
 
 
 def error_alert(
-    subject: Subject, rise: Rise, *, detector: str, response: Response, now: datetime
+    subject: Subject, rise: Rise, *, detector: str, response: BySeverity, now: datetime
 ) -> DriftAlert:
     """Word a rise of the error rate."""
     worst = sorted(rise.classes.items(), key=lambda item: -item[1][0])[:3]
     where = ", ".join(f"{truth!r} {errors} of {labels} wrong" for truth, (errors, labels) in worst if errors)
     first = rise.first.answer.event
+    severity = Severity.CRITICAL if rise.after - rise.before >= _MUCH else Severity.WARNING
+    follows = response.to(severity)
     summary = (
         f"Stream {subject.stream!r}{subject.called}: error rate rose from {rise.before:.1%} to "
         f"{rise.after:.1%} "
         f"over the last {rise.labels} labels, since about {moment(rise.since):%Y-%m-%d %H:%M:%S} UTC"
-        f"{'. Worst: ' + where if where else ''}. {NEXT[response]}"
+        f"{'. Worst: ' + where if where else ''}. {NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.ERROR, first.topic, first.partition, first.offset, detector),
@@ -82,8 +95,8 @@ def error_alert(
         window_from=moment(rise.since),
         window_to=moment(rise.to),
         observations=rise.labels,
-        severity=Severity.CRITICAL if rise.after - rise.before >= _MUCH else Severity.WARNING,
-        response=response,
+        severity=severity,
+        response=follows,
         summary=summary,
         evidence={
             "error_rate": {"before": rise.before, "after": rise.after},
@@ -99,12 +112,13 @@ def error_alert(
     )
 
 
-def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: datetime) -> DriftAlert:
+def estimate_alert(subject: Subject, drop: Drop, *, response: BySeverity, now: datetime) -> DriftAlert:
     """Word a drop of the accuracy that scores let expect."""
+    follows = response.to(Severity.WARNING)
     summary = (
         f"Stream {subject.stream!r}{subject.called}: its scores let expect {drop.after:.1%} of the answers "
         f"to be right, {drop.before:.1%} before, since about {moment(drop.since):%Y-%m-%d %H:%M:%S} UTC "
-        f"({drop.answers} answers; labels are still to say it). {NEXT[response]}"
+        f"({drop.answers} answers; labels are still to say it). {NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.ESTIMATE, *drop.first[:3]),
@@ -120,7 +134,7 @@ def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: dat
         window_to=moment(drop.to),
         observations=drop.answers,
         severity=Severity.WARNING,
-        response=response,
+        response=follows,
         summary=summary,
         evidence={
             "accuracy": {"before": drop.before, "after": drop.after, "calibrated_with": drop.labels},
@@ -131,13 +145,15 @@ def estimate_alert(subject: Subject, drop: Drop, *, response: Response, now: dat
     )
 
 
-def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: datetime) -> DriftAlert:
+def quality_alert(subject: Subject, worse: Worse, *, response: BySeverity, now: datetime) -> DriftAlert:
     """Word a ratio that rose."""
     listed = ", ".join(f"{name} ({count})" for name, count in list(worse.details.items())[:3])
     named = f": {listed}" if listed else ""
+    severity = Severity.CRITICAL if worse.after >= _MOST else Severity.WARNING
+    follows = response.to(severity)
     summary = (
         f"Stream {subject.stream!r}: {worse.after:.1%} {_RATIOS[worse.ratio]}, {worse.before:.1%} "
-        f"before, since about {moment(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {NEXT[response]}"
+        f"before, since about {moment(worse.since):%Y-%m-%d %H:%M:%S} UTC{named}. {NEXT[follows]}"
     )
     return DriftAlert(
         id=subject.alert_id(Signal.QUALITY, *worse.first[:3], worse.ratio),
@@ -152,8 +168,8 @@ def quality_alert(subject: Subject, worse: Worse, *, response: Response, now: da
         window_from=moment(worse.since),
         window_to=moment(worse.to),
         observations=worse.events,
-        severity=Severity.CRITICAL if worse.after >= _MOST else Severity.WARNING,
-        response=response,
+        severity=severity,
+        response=follows,
         summary=summary,
         evidence={
             "ratio": {"name": worse.ratio, "before": worse.before, "after": worse.after},
@@ -192,6 +208,41 @@ def silence_alert(
         ),
         evidence={"sources": [{"source": name, "last": moment(at).isoformat()} for name, at in silent]},
         runbook=RUNBOOKS[Signal.SILENCE],
+        raised_at=now,
+    )
+
+
+def novelty_alert(subject: Subject, novel: Novel, now: datetime) -> DriftAlert:
+    """Word that a metric is as it never was."""
+    before = novel.before
+    usual = f"; its last {len(before)}: {min(before):.4g} to {max(before):.4g}" if before else ""
+    return DriftAlert(
+        id=subject.alert_id(Signal.NOVELTY, *novel.event[:3], novel.reading),
+        stream=subject.stream,
+        model=subject.model,
+        version=subject.version,
+        signal=Signal.NOVELTY,
+        detector=novel.aspect,
+        statistic=novel.score,
+        threshold=novel.threshold,
+        since=moment(novel.time),
+        window_from=moment(novel.time),
+        window_to=moment(novel.time),
+        observations=len(before) + 1,
+        severity=Severity.WARNING,
+        response=Response.ALERT,
+        summary=(
+            f"Stream {subject.stream!r}: {novel.reading!r} of source {novel.source!r} is new: "
+            f"{novel.value:.4g} at {moment(novel.time):%Y-%m-%d %H:%M:%S} UTC{usual}. "
+            f"By its {novel.aspect}: {_ASPECTS[novel.aspect]}. "
+            f"{NEXT[Response.ALERT]}"
+        ),
+        evidence={
+            "metric": {"source": novel.source, "reading": novel.reading, "value": novel.value},
+            "before": before,
+            **events(novel.event, [novel.event]),
+        },
+        runbook=RUNBOOKS[Signal.NOVELTY],
         raised_at=now,
     )
 

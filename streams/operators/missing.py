@@ -7,7 +7,7 @@ from math import inf, isfinite
 from statistics import fmean, median
 from typing import Final
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from streams.operators.history import Recent
 

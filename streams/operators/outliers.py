@@ -21,7 +21,7 @@ from math import isfinite, sqrt
 from statistics import fmean
 from typing import Any, Final
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from streams.operators.history import MAX_NAMES, Recent
 from streams.operators.missing import FROM_HISTORY

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from html import unescape
 from typing import Final
 
-from schemas.config import PERSONAL_KINDS
+from schemas.cleaning import PERSONAL_KINDS
 from streams.operators import identifiers
 from streams.operators.credentials import mask_secrets
 from streams.operators.text import percent_decoded

@@ -1,4 +1,4 @@
-"""The cleaning stage of a partition: `events.raw` in; `events.clean`, `events.dead`, `dedupe.log` out.
+"""The cleaning stage of a partition: `events.raw` in; `events.clean`, `.dead`, `.copies`, `dedupe.log` out.
 
 decode → route → [paused?] → [at home?] → dedupe → clean → remember. The events of a paused stream wait on
 `events.parked`, as they came. An event met elsewhere than at its home partition is forwarded there by
@@ -26,6 +26,7 @@ from streams.operators.cleaner import Cleaner
 from streams.operators.copies import Memory
 from streams.operators.dead_letter import dead_letter
 from streams.operators.dedupe import fingerprint
+from streams.operators.dropped import copies_of
 from streams.operators.fast_path import SensorPath
 from streams.operators.home import Home, forwarded, original
 from streams.operators.park import Pauses, park, unpark
@@ -94,6 +95,7 @@ class CleanPipeline:
         else:
             self._process_fast(self._fast, records, partition, now, batch)
         self._count(batch)
+        batch.outgoing.extend(copies_of(batch, partition, now))
         batch.outgoing.extend(changelog.added(self._memories, partition))
         return batch
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from schemas.event_time import EPOCH, parse
 

@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from typing import Final
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from schemas.raw import SensorReading
 from streams.operators.units import UNITS, converted

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.clean import Clean
 from schemas.control import Control
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
@@ -18,6 +19,7 @@ from schemas.release import Manifest, Release, Swap, Transition
 
 CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Clean,
+    Copies,
     Dead,
     DriftAlert,
     Label,

@@ -49,7 +49,7 @@ def keys(model: Any, document: dict[str, Any], path: str = "") -> list[str]:
         value = getattr(model, name)
         if name not in document:
             missing.append(f"{path}{name}")
-        elif hasattr(type(value), "model_fields"):
+        elif hasattr(type(value), "model_fields") and not isinstance(document[name], str):  # one word for all
             missing += keys(value, document[name], f"{path}{name}.")
     return missing
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from infra.backtest.learners.protocol import Learner
-from infra.backtest.plan import ModelName
+from infra.backtest.plan import DetectorName, ModelName
 from infra.backtest.row import History
 from schemas.errors import Fatal
 
@@ -13,7 +13,7 @@ Make = Callable[[], Learner]
 _WIDE: Final = 32
 
 
-def chosen(model: ModelName, history: History) -> ModelName:
+def chosen(model: ModelName, history: History, detector: DetectorName | None = None) -> ModelName:
     """Return what `auto` stands for: `text` where there is text, `none` where there are error bits alone.
 
     Raises:
@@ -23,8 +23,11 @@ def chosen(model: ModelName, history: History) -> ModelName:
         raise Fatal("--model text: no column looks like text; name it with --text COLUMN")
     if model in (ModelName.MLP, ModelName.TREE) and not history.features:
         raise Fatal(f"--model {model.value}: no column is left to learn from")
-    if model is ModelName.NONE and history.rows[0].wrong is None:
-        raise Fatal("--model none judges nothing; say with --errors COLUMN where the error bits are")
+    if model is ModelName.NONE and history.rows[0].wrong is None and detector is not DetectorName.MMD:
+        raise Fatal(
+            "--model none judges nothing; say with --errors COLUMN where the error bits are, or watch the"
+            " numbers themselves with --detector mmd"
+        )
     if model is not ModelName.AUTO:
         return model
     if history.rows[0].wrong is not None:

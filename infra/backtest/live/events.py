@@ -132,7 +132,9 @@ def _published(
             if row.error is not None:
                 history.refuse(Problem(path.name, row.line, row.error.field, str(row.error)))
                 continue
-            at_s = _time_of(row.event) or at_s + 1.0
+            own_s = _time_of(row.event)
+            history.timed |= own_s is not None
+            at_s = at_s + 1.0 if own_s is None else own_s
             yield Recorded(path.name, row.line, row.event, row.label, at_s)
 
 

@@ -3,7 +3,8 @@
     events.raw -> CleanPipeline -> Service -> DriftWatch -> Learning -> the next Service
                                       labels, when they come -^
 
-Event time is the clock of everything.
+Event time is the clock of everything: a training takes as much of it as it takes seconds here, or as it was
+told to; none in a file whose rows have no times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from infra.backtest.watch import Alert
 from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.config import Model, Stream
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert
 from schemas.label import Label
@@ -77,6 +79,7 @@ class Live:
         self._retrained = Retrained(name, stream, model, home, max(_RETRAINED_EVERY, rows // 10))
         self._events: dict[int, _Event] = {}
         self._last = ""
+        self._now_s = float("-inf")  # event time
         self.outcome = Outcome(
             plan, f"stream {name}", History(), window, Track(window), past=self._learning.past
         )
@@ -86,6 +89,8 @@ class Live:
     def run(self, events: Sequence[Recorded], history: History, progress: Progress) -> Outcome:
         """Send all events through; `history` has what could not be read, and gets the rows."""
         self.outcome.history = history
+        if self._plan.training_s is not None or not history.timed:  # rows without times: it takes none
+            self._learning.training_s = self._plan.training_s or 0.0
         began = perf_counter()
         now_s = float("-inf")
         for start in range(0, len(events), _BATCH):
@@ -118,6 +123,9 @@ class Live:
                 says = f"{dead.reason.value}: {dead.message}"
                 history.refuse(Problem(origin.file, origin.line, dead.field, says))
                 self._raised(self._watch.rejected(dead, now), len(history.rows))
+            elif out.topic == topics.COPIES.name:
+                at = Coordinates(out.topic, 0, start)
+                self._raised(self._watch.dropped(codec.decode(out.value, Copies), at, now), len(history.rows))
             elif out.topic == topics.CLEAN.name:
                 clean = codec.decode(out.value, Clean)
                 label = batch[clean.raw.offset - start].label
@@ -158,7 +166,7 @@ class Live:
             self._raised(self._watch.predicted([Answer.of(answer)], now), row.number)
             self._score(row, answer.label, {"no_change": self._last, **others})
         judges = row.number >= self._plan.train_rows
-        wanted, fair = self._chooser.wants(answer.score if answer else 0.0) if judges else (True, False)
+        wanted, fair = self._chooser.wants(answer.score if answer else None) if judges else (True, False)
         if wanted and row.label:
             self._events[row.number] = event
             label = answer.label if answer else ""
@@ -198,7 +206,8 @@ class Live:
             self._learning.alerted(alert)
 
     def _learn(self, row: Row) -> None:
-        release = self._learning.step(row.number)
+        self._now_s = max(self._now_s, row.at_s)
+        release = self._learning.step(row.number, datetime.fromtimestamp(self._now_s, UTC))
         if release is not None:
             self._service = Service(release, self._home, self._encoders)
             self._first = self._first or self._service

@@ -3,6 +3,7 @@
 The rules are `trainers.reader`'s: the newest rows since a moment, and a balanced reservoir of older ones.
 """
 
+from bisect import bisect_left, insort
 from datetime import datetime
 
 from schemas.clean import Clean
@@ -18,6 +19,7 @@ class Store:
     def __init__(self) -> None:
         self._rows: list[Row] = []
         self._memory = Memory()
+        self._times: list[datetime] = []  # sorted
         self.labels: set[str] = set()
 
     def add(self, clean: Clean, at: Coordinates, label: str) -> None:
@@ -32,13 +34,12 @@ class Store:
             values=clean.values,
         )
         self._rows.append(row)
+        insort(self._times, row.time)
         self.labels.add(label)
 
     def count(self, since: datetime | None) -> int:
         """Return how many rows there are since a moment of event time, or at all."""
-        if since is None:
-            return len(self._rows)
-        return sum(row.time >= since for row in reversed(self._rows))
+        return len(self._times) - (bisect_left(self._times, since) if since else 0)
 
     def dataset(self, learn: Learn, since: datetime | None, memory: Memory | None = None) -> Dataset:
         """Return recent rows and a replay reservoir; without `since`, all are recent.

@@ -41,7 +41,6 @@ def drift(
     that was raised, all of them false. The second runs broker, cleaning, sink, ClickHouse and drift worker.
     Exits with 1 if a stream's drift was missed or found before it began.
     """
-    import msgspec
     from rich.console import Console
     from rich.progress import Progress
 
@@ -67,39 +66,59 @@ def drift(
 
         figures = run(plan, progress, console.print)
     console.print(_table(figures))
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
+    if figures["live"]:
+        console.print(_live(figures["live"]))
+    _write(figures, json)
     if figures["live"] and (figures["live"]["missed"] or figures["live"]["false"]):
         raise typer.Exit(1)
 
 
+def _write(figures: dict[str, Any], path: str) -> None:
+    """Write the figures as JSON where they are wanted."""
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
+    if path == "-":
+        sys.stdout.buffer.write(text)
+    elif path:
+        Path(path).write_bytes(text)
+
+
 def _table(figures: dict[str, Any]) -> "Table":
-    """Lay the figures out for people."""
+    """Lay what steady streams showed out for people."""
     from rich.table import Table
 
-    table = Table(title="drift watch")
-    for heading in ("part", "events", "windows", "µs per event", "events/s per core", "false alerts"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
+    table = Table(title="steady streams, all watchers")
+    for heading in (
+        "kind, seed",
+        "windows",
+        "event",
+        "answer",
+        "label",
+        "µs in all",
+        "per s, core",
+        "alerts",
+    ):
+        table.add_column(heading, justify="left" if heading == "kind, seed" else "right")
     for one in figures["steady"]:
-        spent = one["us_per_event"]
+        spent = one["us_per_event"].values()
         table.add_row(
-            f"steady {one['kind']}, seed {one['seed']}",
-            f"{one['events']:,}",
+            f"{one['kind']}, {one['seed']}",
             f"{one['windows']:,}",
-            f"{sum(spent.values()):.2f} ({' + '.join(f'{us:.2f}' for us in spent.values())})",
+            *(f"{us:.2f}" for us in (*spent, sum(spent))),
             f"{one['events_per_s_per_core']:,}",
             str(len(one["alerts"])),
         )
-    if live := figures["live"]:
-        after = live["alert_after_window_close_s"]
-        told = " · ".join(f"{name} {seconds:.2f} s" for name, seconds in after.items())
-        table.add_section()
-        table.add_row(
-            f"live, {live['rate']:,.0f}/s", f"{live['sent']:,}", "", "", "", str(len(live["false"]))
-        )
-        table.add_row(f"alert after its window: {told or 'none'}")
-        table.add_row(f"drift worker: {live['cpu'].get('drift', 0):.2f} cores")
     return table
+
+
+def _live(live: dict[str, Any]) -> str:
+    """Tell the live part in a few lines."""
+    after = live["alert_after_window_close_s"]
+    told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in after.items())
+    return (
+        f"live, {live['rate']:,.0f} events/s, {live['sent']:,} in all: alert after its window closed: "
+        f"{told or 'none'}\n"
+        f"missed {len(live['missed'])}, false {len(live['false'])}; the drift worker took "
+        f"{live['cpu'].get('drift', 0.0):.2f} cores"
+    )

@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.config import Headrace, Stream, duration_s
+from schemas.config import Headrace, Stream
 from schemas.drift import Response
 from schemas.record import Kind
+from schemas.response import always
+from schemas.section import duration_s
 
 
 def test_a_kind_alone_is_a_whole_stream() -> None:
@@ -16,7 +18,7 @@ def test_a_kind_alone_is_a_whole_stream() -> None:
     assert stream == Stream(kind=Kind.LOG)
     assert stream.model is None
     assert stream.dedupe.window == 7 * 86400
-    assert stream.drift.on_error is Response.INCREMENT
+    assert stream.drift.on_error == always(Response.INCREMENT)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,8 @@ def test_a_duration_scales_with_its_number(number: int, unit: str) -> None:
         ({"kind": "log", "dedupe": {"window": 0}}, "dedupe.window"),
         ({"kind": "log", "model": {"max_tokens": 4}}, "model.max_tokens"),
         ({"kind": "log", "drift": {"error": {"delta": 1.0}}}, "drift.error.delta"),
+        ({"kind": "log", "drift": {"on_error": "retry"}}, "drift.on_error.warning"),
+        ({"kind": "log", "drift": {"on_error": {"severe": "retrain"}}}, "drift.on_error.severe"),
         ({"kind": "log", "gate": {"min_agreement": 1.1}}, "gate.min_agreement"),
         ({"kind": "sensor", "clean": {"ranges": {"cpu": [0]}}}, "clean.ranges.cpu.1"),
     ],

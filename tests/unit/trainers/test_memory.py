@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schemas.config import Cleaning, Learn
+from schemas.cleaning import Cleaning
+from schemas.config import Learn
 from schemas.errors import Fatal
 from tests.unit.trainers import samples
 from trainers.dataset import Dataset, rows_of

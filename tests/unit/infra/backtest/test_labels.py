@@ -56,6 +56,14 @@ def test_no_more_labels_than_were_allowed(choice, rate):
     assert used >= 0.5 * rate or rate > 0.3
 
 
+def test_without_a_model_rows_are_drawn_at_random():
+    """Nobody is unsure before there is a model, and its first labels are those of all rows."""
+    chooser = Chooser(0.2, Choice.UNCERTAIN, seed=5)
+    wanted = [chooser.wants(None) for _ in range(4000)]
+    assert 0.18 < sum(want for want, _ in wanted) / 4000 < 0.22
+    assert all(fair for _, fair in wanted)
+
+
 def test_the_unsure_are_chosen():
     """Rows that the learner is least sure of are labelled far more often than others."""
     chance = random.Random(3)

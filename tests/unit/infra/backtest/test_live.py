@@ -100,6 +100,7 @@ def test_published_lines_keep_their_own_time_and_label(tmp_path):
     assert first.at_s == parse("2026-03-14T09:26:53Z").timestamp() and first.label == "ok"
     assert second.at_s == first.at_s + 1 and second.label == "bad"
     assert history.bad == 1 and history.problems[0].line == 2
+    assert history.timed
 
 
 def test_time_orders_what_is_sent(tmp_path):

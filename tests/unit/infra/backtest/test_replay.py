@@ -216,3 +216,34 @@ def test_the_page_stands_alone():
     assert "&lt;b&gt;.csv" in html and "<b>.csv" not in html
     assert "<script" not in html and "http://www.w3.org" in html
     assert 'src="' not in html and 'href="http' not in html
+
+
+def test_a_change_of_numbers_that_nobody_judged_is_found():
+    """Readings that begin to move against each other: one alarm soon after, none before, and no accuracy."""
+    chance = random.Random(6)
+    history = History(features=("left", "right", "kind"), label="")
+    for number in range(3000):
+        left = chance.gauss(0, 1)
+        right = (left if number < 2000 else -left) + chance.gauss(0, 0.3)
+        history.rows.append(Row(number, float(number), {"left": left, "right": right, "kind": "x"}))
+    plan = Plan(files=(), model=ModelName.NONE, detector=DetectorName.MMD, train_rows=500, drifts=(2000,))
+    figures = replay(history, plan).figures()
+    first, *later = [alert["row"] for alert in figures["alerts"]]
+    assert 2000 <= first <= 2060
+    assert not later
+    by_numbers = figures["drifts"]["other_alerts"]["input"]
+    assert (by_numbers["given"], by_numbers["found"], by_numbers["false"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("history", "changes", "words"),
+    [
+        (History(features=("kind",), rows=[Row(0, 0.0, {"kind": "x"})]), {}, "no column has any"),
+        (turning(200, 100), {"train_rows": 20}, "takes 80 rows"),
+    ],
+)
+def test_what_cannot_be_watched_as_numbers_is_refused(history, changes, words):
+    """Words alone, and too short a reference, end with a sentence that says so."""
+    plan = Plan(files=(), model=ModelName.NONE, detector=DetectorName.MMD, **changes)
+    with pytest.raises(Fatal, match=words):
+        replay(history, plan)

@@ -3,12 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
 from schemas.config import Stream
 from schemas.control import Action, Control, Scope
 from schemas.drift import Severity, Signal
-from streams.alerts.reach import Decision, Reach, is_quiet
+from streams.alerts.reach import Decision, Reach
 from tests.unit.streams.alerts.alert import NOW, alert
 
 
@@ -89,21 +87,3 @@ def test_warnings_wait_in_quiet_hours_and_what_is_critical_does_not():
 def test_yesterdays_alerts_are_history():
     """After a day it is dropped, whatever held it back."""
     assert decide(Asked(silent="requests"), now=NOW + timedelta(hours=25)) is Decision.DROP
-
-
-@pytest.mark.parametrize(
-    ("hours", "at", "quiet"),
-    [
-        ("", "03:00", False),
-        ("22:00-07:00", "21:59", False),
-        ("22:00-07:00", "22:00", True),
-        ("22:00-07:00", "06:59", True),
-        ("22:00-07:00", "07:00", False),
-        ("12:00-13:30", "13:29", True),
-        ("12:00-13:30", "13:30", False),
-    ],
-)
-def test_quiet_hours_may_span_midnight(hours, at, quiet):
-    """The first minute is quiet, the last one is not."""
-    hour, minute = map(int, at.split(":"))
-    assert is_quiet(hours, NOW.replace(hour=hour, minute=minute)) is quiet

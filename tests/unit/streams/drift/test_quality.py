@@ -9,12 +9,14 @@ import pytest
 
 from schemas.clean import Clean, Flags
 from schemas.config import QualityDrift, Stream
+from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert, Severity, Signal
 from schemas.errors import Reason
 from schemas.record import Coordinates, Kind
 from streams.drift.batch import CleanBatch
-from streams.drift.quality import QualityWatch, Worse
+from streams.drift.quality import QualityWatch
+from streams.drift.ratios import Worse
 from streams.drift.silence import SilenceWatch
 from streams.drift.watch import DriftWatch
 
@@ -167,3 +169,24 @@ def test_the_stream_is_told_and_told_when_it_is_over():
     (back,) = watch.tick(START + timedelta(seconds=number))
     assert back.recovered and back.signal is Signal.SILENCE
     assert {level.signal for level in watch.levels(START).levels} == {Signal.QUALITY}
+
+
+def test_more_copies_than_before_are_told_and_forgotten_again():
+    """From one copy in fifty to one in five: one alert, and its end once a publisher is mended."""
+    watch = DriftWatch("host", Stream.model_validate({"kind": "sensor", "drift": {"cooldown": "1s"}}))
+    random, alerts = Random(4), []
+
+    def go(batches: int, share: float) -> None:
+        for number in range(batches):
+            dropped = sum(random.random() < share for _ in range(100))
+            copies = Copies(stream="host", partition=0, accepted=100 - dropped, dropped=dropped, at=START)
+            alerts.extend(watch.dropped(copies, Coordinates("events.copies", 0, number), START))
+
+    go(200, 0.02)
+    assert alerts == []
+    go(20, 0.2)
+    (alert,) = alerts
+    assert (alert.signal, alert.detector) == (Signal.QUALITY, "duplicate")
+    assert "of what is sent are copies" in alert.summary
+    go(40, 0.02)
+    assert [one.recovered for one in alerts] == [False, True]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from schemas import topics
 from schemas.clean import Clean
+from schemas.cleaning import Dedupe
 from schemas.codec import decode
-from schemas.config import Dedupe, Stream
+from schemas.config import Stream
 from schemas.dead import Dead
 from schemas.raw import structured
 from schemas.record import Coordinates, Kind

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from infra.runtime.kafka.partitioner import partition_of
 from schemas import topics
-from schemas.config import Cleaning, Dedupe, Stream
+from schemas.cleaning import Cleaning, Dedupe
+from schemas.config import Stream
 from schemas.record import Kind, Outgoing
 from streams.engines.memory import MemoryRecord
 from streams.operators.batch import Batch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from streams.operators.history import Recent
 from streams.operators.missing import Missing

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from streams.operators.history import WINDOW, History, Recent
 from streams.operators.outliers import METHODS, Outliers, hampel, iqr, z

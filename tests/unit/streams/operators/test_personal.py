@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.config import PERSONAL_KINDS, Cleaning
+from schemas.cleaning import PERSONAL_KINDS, Cleaning
 from streams.operators.identifiers import luhn, mask_cards
 from streams.operators.mask import masked
 from streams.operators.personal import MAX_ATTRIBUTE, PersonalData, Scrub

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.config import Cleaning
+from schemas.cleaning import Cleaning
 from schemas.errors import Reason, Rejected
 from schemas.raw import SensorReading
 from streams.operators.values import MAX_READINGS, Values
