@@ -113,9 +113,9 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 def split(recent: Iterable[Row], old: Iterable[Row] = (), sides: Sides | None = None) -> Dataset:
     """Split rows into training, validation and test, and take leaks out of the test.
 
-    Without `sides` the newest tenth is held out by time, of the old rows and then of the recent ones. An event
-    that comes twice counts once, as the recent one or the one that lies first; labels of fewer than three rows
-    are left out.
+    Without `sides` the newest tenth is held out by time, of the old rows and then of the recent ones. An
+    event that comes twice counts once, as the recent one or the one that lies first; labels of fewer than
+    three rows are left out.
 
     Raises:
         Fatal: nothing is left to train on or to evaluate with.
