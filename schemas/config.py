@@ -25,6 +25,11 @@ class Learn(Section):
     `min_labels` labelled events are waited for before the first training; an anomaly model, which learns
     without labels, waits for so many events. After an alert `min_recent` of them since the drift are; another
     training follows with twice as many, and so on up to `recent`, the most that one learns from.
+
+    `augment` makes variants of rare classes' training rows: `auto` where a class is rarer than one in
+    `augment_ratio` of the largest, `on` for all but the largest. Texts are varied by `augment_with`: `eda`
+    (words swapped, left out, masked), `synonyms` (near words of the base model), or a plug-in's name;
+    readings by jitter and scaling. The newest `keep_datasets` keep their rows on disk.
     """
 
     mode: Literal["head", "top", "full"] = "head"
@@ -36,6 +41,10 @@ class Learn(Section):
     learning_rate: float = Field(default=2e-3, gt=0)
     budget_runs_per_day: int = Field(default=50, gt=0)
     budget_s: Duration = 600.0
+    augment: Literal["auto", "on", "off"] = "auto"
+    augment_ratio: float = Field(default=10.0, gt=1)
+    augment_with: str = Field(default="eda", pattern=r"^[A-Za-z0-9._-]+$")
+    keep_datasets: int = Field(default=20, ge=1)
     quiet: QuietHours = ""
     seed: int = 7
 

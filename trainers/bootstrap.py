@@ -16,7 +16,9 @@ from schemas.clean import Clean
 from schemas.config import Stream
 from schemas.errors import Fatal
 from schemas.release import Release
-from trainers.dataset import from_memory
+from trainers.dataset import rows_of
+from trainers.job import write
+from trainers.memory import Memory, Origin, memory_file
 from trainers.outcome import Job
 from trainers.pipeline import train
 
@@ -49,7 +51,11 @@ def train_first(
         run=str(run),
         threads=threads(),
     )
-    outcome = train(job, from_memory(rows))
+    data = Memory(memory_file(folder, stream_name)).dataset(
+        job.learner.learn, rows_of(rows), [], None, Origin(stream=stream_name, cleaning=stream.clean)
+    )
+    write(run / "dataset.json", data)
+    outcome = train(job, data)
     (run / "job.json").write_bytes(msgspec.json.encode(job))
     (run / "outcome.json").write_bytes(msgspec.json.encode(outcome))
     if not outcome.released:

@@ -28,7 +28,7 @@ from schemas.drift import DriftAlert, Response, recovery_id
 from schemas.errors import Fatal, Retryable
 from schemas.record import Outgoing
 from schemas.release import Release, State, Task, Transition
-from trainers import due
+from trainers import datasets, due
 from trainers.child import TrainerDied
 from trainers.job import write
 from trainers.outcome import Job, Outcome
@@ -215,9 +215,12 @@ class Loop:
                 fresh=run.retrain or shared.runs.failures(self._name) >= _FAILURES_BEFORE_RETRAIN,
                 threads=shared.threads,
             )
-            data = await self._reader.dataset(self._model.learn, since)
+            data = await self._reader.dataset(
+                self._model.learn, since, alert=job.alert, champion=job.champion
+            )
             run.rows, run.trained_at = await self._reader.count(since), shared.clock.now()
             write(folder / "dataset.json", data)
+            await asyncio.to_thread(datasets.prune, shared.home, self._name, self._model.learn.keep_datasets)
             write(folder / "job.json", job)
             kind = (
                 "from scratch"

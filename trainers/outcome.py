@@ -51,6 +51,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a job: the record to publish, the verdict, the loss curve, seconds per step.
 
     `reasons` are all that speak against a rejected candidate; `slices` are where it is weakest.
+    `variants` counts the rows that augmentation made of each class.
     """
 
     release: Release
@@ -58,6 +59,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     metrics: dict[str, float]
     slices: list[Slice] = []
+    variants: dict[str, int] = {}
     loss: list[float] = []
     validation_loss: list[float] = []
     learning_rate: float = 0.0

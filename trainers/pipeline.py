@@ -6,10 +6,12 @@ It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.b
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,18 +20,23 @@ import torch
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State, Task
 from trainers import dossier, export, folders, golden, release
+from trainers.augmentation.augmenter import augmenter
+from trainers.augmentation.balance import variants
 from trainers.backbone import Backbone
 from trainers.card import card
-from trainers.dataset import Dataset, Row, feature_names, matrix
+from trainers.dataset import Array, Dataset, Row, feature_names, matrix
 from trainers.encoder import locate, prepare
 from trainers.evaluate import choose_variant, judged_by
 from trainers.examine import examine
-from trainers.finetune import Curve, tune, tune_text
+from trainers.finetune import Checked, Curve, tune, tune_text
 from trainers.gate import Verdict
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.outdated import still_true
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
+
+_FEWEST_TO_CHECK: Final = 10
+"""Validation rows below which training sets a tenth of its own rows aside."""
 
 
 class Profile:
@@ -65,6 +72,8 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
             champion, parent = open_model(folder_of(job.champion.uri), home, job.threads)
     kept = golden.load(home, job.model) if champion is not None and stream.gate.golden_rows else None
     data = golden.without(data, kept)
+    with profile.step("augmenting"):
+        data = augmented(job, data)
     with profile.step("training"):
         candidate, curve = tuned(job, data, champion, deadline, profile)
     with release.building(releases, job.model) as folder:
@@ -103,6 +112,7 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         reasons=verdict.reasons,
         metrics=verdict.metrics,
         slices=examined.slices,
+        variants=dict(Counter(row.label for row in data.variants)),
         loss=[loss for loss in curve.train if np.isfinite(loss)],  # JSON has no NaN
         validation_loss=[loss for loss in curve.validation if np.isfinite(loss)],
         learning_rate=job.learner.learn.learning_rate,
@@ -124,6 +134,19 @@ def _still_true(
         gone = len(rows) <= 0.9 * len(kept.rows)
         kept = None if gone else msgspec.structs.replace(kept, rows=rows)
     return still_true(data, champion), kept
+
+
+def augmented(job: Job, data: Dataset) -> Dataset:
+    """Return the dataset with variants of the rare classes' training rows, as the configuration wants them.
+
+    Raises:
+        Fatal: the augmenter of the configuration is not there.
+    """
+    model = job.learner
+    if model.task is not Task.CLASSIFICATION:
+        return data
+    made = variants(data, model.learn, lambda: augmenter(model.learn.augment_with, model.base))
+    return msgspec.structs.replace(data, variants=made)
 
 
 def tuned(
@@ -148,16 +171,21 @@ def _sensor(job: Job, data: Dataset, base: Model | None, deadline: float) -> tup
             base.network if base is not None else _fresh(model.learn.seed, lambda: sensor_autoencoder(values))
         )
         network = network.clone()
-        return Model(model.task, network, features=features), tune(
-            network, values, None, model.learn, deadline=deadline
-        )
+        enough = len(data.validation) >= _FEWEST_TO_CHECK
+        checked = Checked(matrix(data.validation, features), None) if enough else None
+        curve = tune(network, values, None, model.learn, deadline=deadline, checked=checked)
+        return Model(model.task, network, features=features), curve
     labels = data.labels(base.labels if base is not None else model.labels)
     network = (
         base.network.clone().grow(labels)
         if base is not None
         else _fresh(model.learn.seed, lambda: sensor_classifier(labels, values))
     )
-    curve = tune(network, values, _truth(data.training, network.labels), model.learn, deadline=deadline)
+    rows = [*data.training, *data.variants]
+    curve = tune(
+        network, matrix(rows, features), _truth(rows, network.labels), model.learn, deadline=deadline,
+        checked=_checked(data, network.labels, lambda rows: matrix(rows, features)),
+    )  # fmt: skip
     return Model(model.task, network, features=features), curve
 
 
@@ -169,19 +197,22 @@ def _text(
     encoder = champion.encoder if champion is not None and champion.encoder is not None else None
     if encoder is None:
         encoder = prepare(home, model.base, max_tokens=model.max_tokens, threads=job.threads)
-    texts = [row.text for row in data.training]
+    labels = data.labels(base.labels if base is not None else model.labels)
+    rows = [*data.training, *data.variants]
+    texts, known = [row.text for row in rows], encoder
     with profile.step("embedding"):
         vectors = encoder.features(texts)
+        checked = _checked(data, labels, lambda rows: known.features([row.text for row in rows]))
         encoder.save()
-    labels = data.labels(base.labels if base is not None else model.labels)
     head = (
         base.network.clone().grow(labels)
         if base is not None
         else _fresh(model.learn.seed, lambda: text_head(vectors.shape[1], labels, vectors))
     )
-    truth = _truth(data.training, head.labels)
+    truth = _truth(rows, head.labels)
     weights = champion.backbone if champion is not None else None
-    curve = tune(head, vectors, truth, model.learn, deadline=deadline)  # before what is below it
+    # before what is below it
+    curve = tune(head, vectors, truth, model.learn, deadline=deadline, checked=checked)
     if model.learn.mode == "head":
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
@@ -198,6 +229,15 @@ def _text(
         home, model.base, max_tokens=model.max_tokens, threads=job.threads, weights=weights
     )
     return Model(model.task, head, tuned_encoder, backbone=weights), curve
+
+
+def _checked(data: Dataset, labels: tuple[str, ...], inputs: Callable[[list[Row]], Array]) -> Checked | None:
+    """Return the validation rows of labels that are trained on, if there are enough."""
+    rows = [row for row in data.validation if row.label in labels]
+    if len(rows) < _FEWEST_TO_CHECK:
+        return None
+    index = {label: number for number, label in enumerate(labels)}
+    return Checked(inputs(rows), np.array([index[row.label] for row in rows], dtype=np.int64))
 
 
 def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:

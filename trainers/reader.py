@@ -1,102 +1,191 @@
 """Reads labelled rows from the warehouse: consumes ClickHouse's `events` and `labels`, produces a Dataset.
 
-The newest label of an event wins. The replay reservoir is class-balanced and drawn in the order of a hash, so
-that the same rows, whose vectors are cached, come again in the next run.
+The newest label of an event wins. All queries of one dataset see the same warehouse: what was stored later
+is left out, by `_inserted_at`, so that the recorded queries give the same rows again. What the replay
+reservoir may want is drawn in its own order (`trainers.reservoir`), so that the same rows, whose vectors are
+cached, come again in the next run.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
+from infra.runtime.log import get_logger
 from infra.runtime.warehouse import Warehouse
+from schemas.cleaning import Cleaning
 from schemas.config import Learn
 from schemas.record import Coordinates
-from trainers.dataset import HELD_OUT, Dataset, Row, split
+from schemas.release import Release
+from trainers.dataset import Dataset, Row
+from trainers.description import Window, window
+from trainers.memory import Memory, Origin
+from trainers.reservoir import capacity, fair_quota
+
+_log = get_logger(__name__)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = timedelta(microseconds=1)
 
 _LABELS: Final = """
-SELECT source, id, argMax(label, labelled_at) AS label FROM labels
-WHERE stream = {stream:String} GROUP BY source, id"""
+SELECT source, id, argMax(label, tuple(labelled_at, _offset)) AS label FROM labels
+WHERE stream = {stream:String} AND _inserted_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')
+GROUP BY source, id"""
 
 _COLUMNS: Final = """
-e.source AS source, e.id AS id, toUnixTimestamp64Milli(toDateTime64(e.time, 3)) AS time_ms, e.text AS text,
+e.source AS source, e.id AS id, toUnixTimestamp64Micro(e.time) AS time_us, e.text AS text,
 e.values AS values, e._topic AS topic, e._partition AS partition, e._offset AS offset"""
 
-_SINCE: Final = "fromUnixTimestamp64Milli({since:Int64}, 'UTC')"
+_STORED: Final = """
+e.stream = {stream:String} AND e._inserted_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')"""
+
+_SINCE: Final = "fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+
+_DRAWN: Final = "MD5(concat(toString({seed:Int64}), char(0), e.source, char(0), e.id))"
+"""`trainers.reservoir.key` in SQL."""
+
+_NEVER: Final = 2**42
+"""Milliseconds since 1970 that no row is stored after: the year 2109."""
 
 
 class Reader:
-    """Reads one stream's rows; `labelled` False takes events as they are, for anomaly models."""
+    """Reads one stream's rows; `labelled` False takes events as they are, for anomaly models.
 
-    def __init__(self, warehouse: Warehouse, stream: str, *, labelled: bool) -> None:
+    `memory` is the file of the replay reservoir and the split; without it they last as long as the reader.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        stream: str,
+        *,
+        labelled: bool,
+        memory: Path | None = None,
+        cleaning: Cleaning | None = None,
+    ) -> None:
         self._warehouse = warehouse
         self._stream = stream
+        self._cleaning = cleaning or Cleaning()
+        self._file = memory
+        self._memory: Memory | None = None
         self._join = f"INNER JOIN ({_LABELS}) AS l ON e.source = l.source AND e.id = l.id" if labelled else ""
         self._label = "l.label" if labelled else "''"
 
     async def count(self, since: datetime | None) -> int:
         """Return how many usable rows there are since a moment of event time, or at all."""
-        sql = f"SELECT count() AS n FROM events AS e {self._join} WHERE {self._where('>=' if since else '')}"
-        rows = await self._warehouse.query(sql, self._parameters(since))
+        rows = await self._select("count() AS n", since, ">=", {"as_of": _NEVER})
         return int(rows[0]["n"])
 
     async def labels(self) -> list[str]:
         """Return the distinct labels that usable rows have."""
-        sql = f"SELECT DISTINCT {self._label} AS label FROM events AS e {self._join} WHERE {self._where('')}"
-        return sorted(str(row["label"]) for row in await self._warehouse.query(sql, self._parameters(None)))
+        rows = await self._select(f"DISTINCT {self._label} AS label", None, "", {"as_of": _NEVER})
+        return sorted(str(row["label"]) for row in rows)
 
-    async def dataset(self, learn: Learn, since: datetime | None) -> Dataset:
+    async def dataset(
+        self,
+        learn: Learn,
+        since: datetime | None,
+        *,
+        alert: str | None = None,
+        champion: Release | None = None,
+    ) -> Dataset:
         """Read recent rows since `since` and a replay reservoir from before; without `since`, all are recent.
+
+        `alert` and `champion` go into its lineage.
 
         Raises:
             Fatal: there are too few rows to train on and evaluate with.
         """
-        newest = f"ORDER BY e.time DESC, e.id LIMIT {learn.recent if since else learn.recent + learn.replay}"
-        recent = await self._rows(since, ">=" if since else "", newest)
-        old = await self._reservoir(since, learn.replay) if since and learn.replay else []
-        return split(recent, old)
-
-    async def _reservoir(self, since: datetime, size: int) -> list[Row]:
-        """Draw about `size` training rows, equally many of each class if there are, and a fifth held out."""
-        size += size // (HELD_OUT - 1)
-        tally = f"SELECT {self._label} AS label, count() AS n FROM events AS e {self._join}"
-        counted = await self._warehouse.query(
-            f"{tally} WHERE {self._where('<')} GROUP BY label", self._parameters(since)
+        moment = await self._warehouse.query("SELECT toUnixTimestamp64Milli(now64(3)) AS now")
+        as_of = {"as_of": int(moment[0]["now"])}
+        size = learn.recent if since else learn.recent + learn.replay
+        recent, found = await self._rows(
+            "recent", since, ">=", "ORDER BY e.time DESC, e.source, e.id LIMIT {size:UInt64}",
+            {**as_of, "size": size},
+        )  # fmt: skip
+        windows, old = [found], list[Row]()
+        if since and learn.replay:
+            old, found = await self._before(learn, since, as_of)
+            windows.append(found)
+        training = champion.training if champion else None
+        origin = Origin(
+            stream=self._stream,
+            alert=alert,
+            champion=champion.version if champion else None,
+            parent=training.dataset_sha256 if training else "",
+            windows=tuple(windows),
+            cleaning=self._cleaning,
+            created_at=_EPOCH + timedelta(milliseconds=as_of["as_of"]),
         )
-        quota = fair_quota([int(row["n"]) for row in counted], size)
-        drawn = f"ORDER BY cityHash64(e.source, e.id) LIMIT {quota} BY label" if quota else "LIMIT 0"
-        return await self._rows(since, "<", drawn)
+        data = await asyncio.to_thread(self._remembered, learn, recent, old, since, origin)
+        leaks = data.leaks
+        _log.info(
+            "dataset.collected",
+            stream=self._stream, sha256=data.sha256(), training=len(data.training),
+            validation=len(data.validation), test=len(data.test), rare=data.rare,
+            leaks={"identity": leaks.identity, "content": leaks.content, "near": leaks.near},
+            recurring=leaks.recurring,
+            leaks_kept=leaks.kept,
+        )  # fmt: skip
+        return data
 
-    async def _rows(self, since: datetime | None, comparison: str, rest: str) -> list[Row]:
-        sql = f"SELECT {_COLUMNS}, {self._label} AS label FROM events AS e {self._join} "
-        rows = await self._warehouse.query(
-            f"{sql} WHERE {self._where(comparison)} {rest}", self._parameters(since)
+    def _remembered(
+        self, learn: Learn, recent: list[Row], old: list[Row], since: datetime | None, origin: Origin
+    ) -> Dataset:
+        if self._memory is None:
+            self._memory = Memory(self._file)
+        return self._memory.dataset(learn, recent, old, since, origin)
+
+    async def _before(
+        self, learn: Learn, since: datetime, as_of: Mapping[str, int]
+    ) -> tuple[list[Row], Window]:
+        """Read what the reservoir would keep of all rows before `since`: the lowest keys of each class."""
+        counted = await self._select(
+            f"{self._label} AS label, count() AS n", since, "<", as_of, "GROUP BY label"
         )
-        return [_warehouse_row(row) for row in rows]
+        quota = fair_quota([int(row["n"]) for row in counted], capacity(learn.replay))
+        return await self._rows(
+            "before", since, "<", f"ORDER BY {_DRAWN} LIMIT {{quota:UInt64}} BY label",
+            {**as_of, "seed": learn.seed, "quota": max(1, quota)},
+        )  # fmt: skip
 
-    def _where(self, comparison: str) -> str:
-        return "e.stream = {stream:String}" + (f" AND e.time {comparison} {_SINCE}" if comparison else "")
+    async def _rows(
+        self, name: str, since: datetime | None, comparison: str, rest: str, parameters: Mapping[str, int]
+    ) -> tuple[list[Row], Window]:
+        columns = f"{_COLUMNS}, {self._label} AS label"
+        rows = [
+            _warehouse_row(row) for row in await self._select(columns, since, comparison, parameters, rest)
+        ]
+        query = self._sql(columns, since, comparison, rest)
+        return rows, window(name, rows, query, self._parameters(since, parameters))
 
-    def _parameters(self, since: datetime | None) -> dict[str, Any]:
-        stamp = {"since": int(since.timestamp() * 1000)} if since else {}
-        return {"stream": self._stream, **stamp}
+    async def _select(
+        self,
+        columns: str,
+        since: datetime | None,
+        comparison: str,
+        parameters: Mapping[str, int],
+        rest: str = "",
+    ) -> list[dict[str, Any]]:
+        return await self._warehouse.query(
+            self._sql(columns, since, comparison, rest), self._parameters(since, parameters)
+        )
 
+    def _sql(self, columns: str, since: datetime | None, comparison: str, rest: str) -> str:
+        bound = f" AND e.time {comparison} {_SINCE}" if since else ""
+        return f"SELECT {columns} FROM events AS e {self._join} WHERE {_STORED}{bound} {rest}"
 
-def fair_quota(counts: Sequence[int], size: int) -> int:
-    """Return the largest per-class number of rows whose sum stays within `size`."""
-    left = size
-    for rank, count in enumerate(sorted(counts)):
-        share = left // (len(counts) - rank)
-        if count > share:
-            return share
-        left -= count
-    return max(counts, default=0)
+    def _parameters(self, since: datetime | None, parameters: Mapping[str, int]) -> dict[str, Any]:
+        stamp = {"since": (since - _EPOCH) // _US} if since else {}
+        return {"stream": self._stream, **stamp, **parameters}
 
 
 def _warehouse_row(row: dict[str, Any]) -> Row:
     return Row(
         source=str(row["source"]),
         id=str(row["id"]),
-        time=datetime.fromtimestamp(int(row["time_ms"]) / 1000, UTC),
+        time=_EPOCH + int(row["time_us"]) * _US,
         event=Coordinates(str(row["topic"]), int(row["partition"]), int(row["offset"])),
         label=str(row["label"]),
         text=str(row["text"]),

@@ -34,7 +34,14 @@ class Reads(Protocol):
 
     async def count(self, since: datetime | None) -> int: ...
     async def labels(self) -> list[str]: ...
-    async def dataset(self, learn: Learn, since: datetime | None) -> Dataset: ...
+    async def dataset(
+        self,
+        learn: Learn,
+        since: datetime | None,
+        *,
+        alert: str | None = None,
+        champion: Release | None = None,
+    ) -> Dataset: ...
 
 
 @dataclass

@@ -26,6 +26,7 @@ from schemas.release import Release, State, Task
 from schemas.topics import ALERTS, RELEASES
 from trainers.child import Child
 from trainers.loop import Loop
+from trainers.memory import memory_file
 from trainers.reader import Reader
 from trainers.registry import Registrar
 from trainers.runs import Runs
@@ -46,7 +47,10 @@ async def run(settings: Settings) -> None:
         loops = {
             name: Loop(
                 name, stream, stream.model, shared,
-                Reader(warehouse, name, labelled=stream.model.task is not Task.ANOMALY),
+                Reader(
+                    warehouse, name, labelled=stream.model.task is not Task.ANOMALY,
+                    memory=memory_file(settings.home, name), cleaning=stream.clean,
+                ),
             )
             for name, stream in settings.config.streams.items()
             if stream.model is not None

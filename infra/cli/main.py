@@ -7,6 +7,7 @@ import typer
 from infra.cli import (
     backtest,
     bench,
+    data,
     dead,
     demo,
     drift,
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for part in (stack, demo, publish, read, labels, drift, models, streams, dead, backtest, bench, worker):
+for part in (stack, demo, publish, read, labels, drift, models, data, streams, dead, backtest, bench, worker):
     part.register(app)
 
 

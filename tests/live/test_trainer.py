@@ -18,15 +18,19 @@ from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import Endpoints, Settings
 from infra.runtime.warehouse import Warehouse
 from schemas import codec, topics
-from schemas.config import Headrace
+from schemas.config import Headrace, Learn
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.record import Outgoing
 from schemas.release import Release, State, Transition
 from tests.unit.trainers import samples
 from tests.waiting import aeventually
 from trainers import folders
+from trainers.dataset import rows_of
+from trainers.datasets import stored
+from trainers.memory import memory_file
 from trainers.reader import Reader
 from trainers.registry import pending, unpointed
+from trainers.reservoir import Reservoir
 from trainers.worker import run
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(480)]
@@ -136,6 +140,12 @@ async def _registered(settings: Settings) -> bool:
     return not pending(settings.home) and not unpointed(settings.home)
 
 
+async def _later_than(warehouse: Warehouse, as_of: int) -> bool:
+    """Tell whether ClickHouse's clock has moved on: what is stored now is later than a dataset."""
+    (row,) = await warehouse.query("SELECT toUnixTimestamp64Milli(now64(3)) AS now")
+    return int(row["now"]) > as_of
+
+
 async def _raise(settings: Settings, *alerts: DriftAlert) -> None:
     async with Publisher(settings) as publisher:
         for alert in alerts:
@@ -162,6 +172,11 @@ async def test_the_loop_from_the_first_rows_to_an_increment(settings: Settings, 
     assert second.training is not None
     assert set(second.training.offsets) == {f"{topic}:0", f"{topic}:1"}
     folders.verify(settings.releases, "requests", 2)
+    collected = {one.description.sha256: one.description for one in stored(settings.home)}
+    assert first.training is not None
+    lineage = collected[second.training.dataset_sha256].lineage
+    assert (lineage.alert, lineage.champion) == ("drift-1", 1)
+    assert set(lineage.parents) == {first.training.dataset_sha256}
     steps = [
         codec.decode(incoming.value or b"", Transition)
         async for incoming in follow(settings, [topics.LOOP], stop_at_end=True)
@@ -236,9 +251,67 @@ async def test_the_reader_takes_the_newest_label_and_a_balanced_reservoir(
     assert model is not None
     data = await reader.dataset(model.learn.model_copy(update={"replay": 100}), since)
     assert {row.label for row in data.recent} == {"normal", "xss"}
-    old = [*data.old, *data.old_held_out]
-    assert sum(row.label == "sqli" for row in old) == 60
-    assert 60 <= sum(row.label == "normal" for row in old) <= 65
+    old = [*data.old, *data.old_validation, *data.old_held_out]
+    leaked = data.leaks.content + data.leaks.near - data.leaks.kept
+    assert leaked <= 0.2 * (len(old) + leaked)
+    assert 60 - leaked <= sum(row.label == "sqli" for row in old) <= 60
+    assert 60 - leaked <= sum(row.label == "normal" for row in old) <= 65
     assert min(row.time for row in data.recent) >= since > max(row.time for row in old)
     unlabelled = Reader(warehouse, "requests", labelled=False)
     assert await unlabelled.count(None) == 440
+
+
+async def test_a_dataset_tells_its_windows_and_they_can_be_read_again(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """Event times, offsets and rows are exact; the recorded queries give the same rows after more came."""
+    await _store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
+    await _store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
+    since, learn = samples.START + timedelta(seconds=5000), Learn(replay=80)
+    file = memory_file(settings.home, "requests")
+    reader = Reader(warehouse, "requests", labelled=True, memory=file)
+    data = await reader.dataset(learn, since, alert="drift-1")
+    assert data.description is not None
+    recent, before, replayed = data.description.windows
+    assert (recent.name, recent.rows, recent.event_from) == ("recent", 80, since)
+    assert recent.event_to == since + timedelta(seconds=79)
+    assert recent.offsets == {"clean:0": (5000, 5078), "clean:1": (5001, 5079)}
+    assert recent.parameters["since"] == int(since.timestamp()) * 1_000_000
+    assert before.rows == replayed.rows == 100
+    assert data.description.lineage.alert == "drift-1"
+
+    await aeventually(lambda: _later_than(warehouse, recent.parameters["as_of"]))
+    await _store(warehouse, "clean", samples.requests(6, after_s=5100, normal=30, xss=5))
+    await _store(warehouse, "clean", samples.requests(7, after_s=400, normal=90, sqli=5))
+    for window in (recent, before):
+        again = await warehouse.query(window.query, window.parameters)
+        assert len(again) == window.rows
+        offsets = [int(row["offset"]) for row in again if row["partition"] == 0]
+        assert window.offsets["clean:0"] == (min(offsets), max(offsets))
+
+
+async def test_the_reservoir_is_drawn_in_one_order_by_warehouse_and_memory(
+    settings: Settings, warehouse: Warehouse
+) -> None:
+    """What ClickHouse draws is what the reservoir keeps of all; what left the warehouse is still replayed."""
+    await _store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
+    await _store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
+    since, learn = samples.START + timedelta(seconds=5000), Learn(replay=80)
+    file = memory_file(settings.home, "requests")
+    first = await Reader(warehouse, "requests", labelled=True, memory=file).dataset(learn, since)
+    expected = Reservoir(100, learn.seed)
+    expected.offer(rows_of(samples.requests(4, normal=300, sqli=60)))
+    drawn = {entry.row.id for entry in expected.draw(since)}
+    parts = (first.old, first.old_validation, first.old_held_out)
+    assert {row.id for part in parts for row in part} <= drawn
+    assert {row.id for row in (*first.old, *first.old_validation)} | drawn == drawn
+    assert len(drawn) == 100
+
+    for table in ("events", "labels"):
+        await warehouse.command(f"TRUNCATE TABLE {settings.config.database}.{table}")
+    await _store(warehouse, "clean", samples.requests(8, after_s=9000, normal=60, sqli=60))
+    later = samples.START + timedelta(seconds=9000)
+    second = await Reader(warehouse, "requests", labelled=True, memory=file).dataset(learn, later)
+    assert {row.label for row in second.old} == {"normal", "sqli", "xss"}
+    assert second.description is not None
+    assert set(second.description.lineage.parents) == {first.sha256()}

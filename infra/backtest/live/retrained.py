@@ -14,9 +14,10 @@ from schemas.config import Model as Section
 from schemas.config import Stream
 from schemas.errors import Fatal
 from trainers.encoder import Encoder
+from trainers.memory import Memory
 from trainers.model import Model
 from trainers.outcome import Job
-from trainers.pipeline import Profile, tuned
+from trainers.pipeline import Profile, augmented, tuned
 
 
 class Retrained:
@@ -33,6 +34,7 @@ class Retrained:
         self._learn = section.learn
         self._every = every
         self._next = 0
+        self._memory = Memory()
         self._model: Model | None = None
 
     def answer(self, events: Sequence[Clean]) -> list[str]:
@@ -48,7 +50,7 @@ class Retrained:
         self._next = store.count(None) + self._every
         Path(self._job.run).mkdir(parents=True, exist_ok=True)
         try:
-            data = store.dataset(self._learn, None)
+            data = augmented(self._job, store.dataset(self._learn, None, self._memory))
             model, _ = tuned(self._job, data, None, time.monotonic() + 600.0, Profile(lambda _step: None))
         except Fatal:
             return

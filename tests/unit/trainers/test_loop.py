@@ -17,7 +17,7 @@ from schemas import codec, topics
 from schemas.config import Learn, Stream
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.record import Outgoing
-from schemas.release import Transition
+from schemas.release import Release, Transition
 from tests.unit.trainers import samples
 from tests.waiting import aeventually
 from trainers import job, pipeline
@@ -51,7 +51,14 @@ class Rows:
         """Return the labels there are."""
         return sorted(self.store.labels)
 
-    async def dataset(self, learn: Learn, since: datetime | None) -> Dataset:
+    async def dataset(
+        self,
+        learn: Learn,
+        since: datetime | None,
+        *,
+        alert: str | None = None,
+        champion: Release | None = None,
+    ) -> Dataset:
         """Return what to train on."""
         return self.store.dataset(learn, since)
 

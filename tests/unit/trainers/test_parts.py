@@ -19,7 +19,7 @@ from trainers.export import parity, sensor_graph, write
 from trainers.finetune import class_weights
 from trainers.model import folder_of
 from trainers.perceptron import Perceptron, robust, sensor_autoencoder, text_head
-from trainers.reader import fair_quota
+from trainers.reservoir import fair_quota
 from trainers.runs import Runs
 
 
@@ -43,18 +43,6 @@ def test_the_reservoir_is_fair_and_within_its_size(counts: list[int], size: int)
     taken = sum(min(count, quota) for count in counts)
     assert taken <= size
     assert taken == sum(counts) or taken > size - len(counts) or quota == 0
-
-
-def test_no_row_is_trained_on_and_evaluated_with() -> None:
-    """The split is disjoint, near to 8:2, and the same for the same ids in another set."""
-    rows = samples.requests(1, normal=300, sqli=200)
-    data = from_memory(rows)
-    again = from_memory(samples.requests(2, normal=20, sqli=20), rows)
-    train, held = {row.id for row in data.recent}, {row.id for row in data.recent_held_out}
-    assert not train & held
-    assert len(train | held) == 500
-    assert 0.14 < len(held) / 500 < 0.26
-    assert {row.id for row in again.old_held_out} == held
 
 
 def test_a_label_of_two_rows_is_taken_for_a_mistake() -> None:

@@ -122,7 +122,7 @@ def test_the_store_draws_as_the_reader_does():
     since = parse("2026-01-01T00:10:00Z")
     assert store.count(since) == 300 and store.count(None) == 900
     data = store.dataset(Learn(replay=40, recent=200), since)
-    assert len(data.recent) + len(data.recent_held_out) == 200
+    assert len([*data.recent, *data.recent_validation, *data.recent_held_out]) == 200
     assert all(row.time >= since for row in data.recent) and all(row.time < since for row in data.old)
-    old = [row.label for row in (*data.old, *data.old_held_out)]
+    old = [row.label for row in (*data.old, *data.old_validation, *data.old_held_out)]
     assert old.count("rare") == 20 and old.count("common") == 30
