@@ -148,14 +148,23 @@ def _one_of(name: str, known: Sequence[str], what: str) -> None:
         raise ValueError(f"{name!r} is {what}; did you mean {near!r}? There are: {', '.join(known)}")
 
 
+def _renamed_mode(value: Any) -> Any:
+    return "top-k" if value == "top" else value
+
+
 class Learn(Section):
     """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost.
+
+    `mode` says which weights of a text model are tuned: its head, also its `top_layers` last layers (`top-k`;
+    `top` is the older name), also adapters of `rank` in every layer (`lora`), or all (`full`).
 
     `min_labels` labelled events are waited for before a training; an anomaly model, which learns without
     labels, waits for so many events.
     """
 
-    mode: Literal["head", "top", "full"] = "head"
+    mode: Annotated[Literal["head", "top-k", "lora", "full"], BeforeValidator(_renamed_mode)] = "head"
+    top_layers: int = Field(default=2, ge=1)
+    rank: int = Field(default=8, ge=1, le=256)
     replay: int = Field(default=5000, ge=0)
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)

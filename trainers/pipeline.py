@@ -6,10 +6,11 @@ It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.b
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -18,14 +19,21 @@ from schemas.errors import Fatal
 from schemas.release import Manifest, Release, State, Task
 from trainers import export, folders, release
 from trainers.backbone import Backbone
+from trainers.checkpoints import Checkpoint
 from trainers.dataset import Dataset, Row, feature_names, matrix
 from trainers.encoder import locate, prepare
 from trainers.evaluate import measure
-from trainers.finetune import Curve, tune, tune_text
+from trainers.finetune import Curve, Indices, tune
+from trainers.fit import Run, fit
 from trainers.gate import Verdict, judge
 from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
+from trainers.recipe import Mode, Recipe, split
+from trainers.tasks.texts import Ids, TextLearner
+
+_EPOCHS_BELOW: Final = 3
+"""Epochs of what lies below the head: it is pretrained and needs few."""
 
 
 class Profile:
@@ -152,16 +160,32 @@ def _text(
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
     run = Path(job.run)
-    curve = tune_text(
-        backbone, head, encoder.tokens(texts), truth, model.learn, deadline=deadline,
-        checkpoint=run / "checkpoint.safetensors",
-    )  # fmt: skip
+    _tune_below(backbone, head, encoder.tokens(texts), truth, job, data, deadline)
     weights = run / "backbone.safetensors"
     backbone.save(weights)
     tuned_encoder = prepare(
         home, model.base, max_tokens=model.max_tokens, threads=job.threads, weights=weights
     )
     return Model(model.task, head, tuned_encoder, backbone=weights), curve
+
+
+def _tune_below(
+    backbone: Backbone, head: Perceptron, ids: Sequence[Sequence[int]], truth: Indices,
+    job: Job, data: Dataset, deadline: float,
+) -> None:  # fmt: skip
+    """Tune what the mode names of the encoder together with the head; a killed run goes on where it was."""
+    learn = job.learner.learn
+    recipe = Recipe(
+        mode=Mode(learn.mode), top_layers=learn.top_layers, rank=learn.rank,
+        epochs=min(learn.epochs, _EPOCHS_BELOW), head_rate=learn.learning_rate, seed=learn.seed,
+    )  # fmt: skip
+    learner = TextLearner(backbone, head, Ids(ids, 0), truth, recipe)
+    training, validation, _ = split(len(ids), recipe, tested_apart=True)
+    champion = job.champion.sha256 if job.champion else ""
+    fingerprint = f"{data.range().dataset_sha256} {champion} {recipe}"
+    checkpoint = Checkpoint(Path(job.run) / "checkpoint.safetensors", fingerprint)
+    fit(learner, training, validation, recipe, Run(checkpoint, deadline=deadline))
+    learner.tuned.merge()
 
 
 def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:

@@ -16,6 +16,7 @@ from infra.cli import (
     read,
     stack,
     streams,
+    train,
     worker,
 )
 from schemas.errors import HeadraceError
@@ -29,7 +30,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for part in (stack, demo, publish, read, labels, drift, models, streams, dead, backtest, bench, worker):
+for part in (
+    stack,
+    demo,
+    publish,
+    read,
+    labels,
+    drift,
+    models,
+    streams,
+    dead,
+    backtest,
+    train,
+    bench,
+    worker,
+):
     part.register(app)
 
 
