@@ -33,6 +33,7 @@ class Backbone(nn.Module):
         from transformers import AutoModel, utils
 
         utils.logging.disable_progress_bar()
+        utils.logging.set_verbosity_error()  # that the base's own head is left out is no warning
         try:
             # Eager attention is plain matrix products, which every exporter and runtime understands.
             model = AutoModel.from_pretrained(

@@ -5,6 +5,7 @@ interrupted (a checkpoint), or a finished one (a report).
 """
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from infra.training.reading import Read, read
 from schemas.errors import Fatal
 from schemas.release import Release
 from trainers.tasks.handover import hand_over
-from trainers.tasks.training import CHECKPOINT, REPORT, Order, Report, Trained, Watcher, train
+from trainers.tasks.training import CHECKPOINT, REPORT, SCRATCH, Order, Report, Watcher, train
 from trainers.tasks.work import Surroundings
 
 if TYPE_CHECKING:
@@ -80,11 +81,10 @@ def execute(
         trained = train(
             order, known.examples, tests.examples, files.out, around, Watcher(tell, stop, way.every_s)
         )
-    return trained.report, _release(trained, files.home, stream) if stream else None
-
-
-def _release(trained: Trained, home: Path, stream: str) -> Release:
-    return hand_over(trained, home, stream, stream)
+    try:
+        return trained.report, hand_over(trained, files.home, stream, stream) if stream else None
+    finally:
+        shutil.rmtree(files.out / SCRATCH, ignore_errors=True)
 
 
 def _read(order: Order, files: Files, path: Path) -> Read:

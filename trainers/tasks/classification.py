@@ -1,6 +1,5 @@
 """Classes of texts from rows to files: the head over cached vectors, then what the mode tunes below it."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -71,7 +70,6 @@ class ClassificationTask:
         self.head = text_head(vectors.shape[1], labels, vectors[rows.training])
         self._vectors = vectors
         self._learner: TextLearner | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._tuned: Path | None = None
 
     def phases(self) -> Iterator[Phase]:
@@ -96,19 +94,17 @@ class ClassificationTask:
         self._learner = TextLearner(backbone, self.head, ids, truth, self._recipe)
         yield Phase(self._learner, self._recipe, self._rows.training, known)
 
-    def finish(self) -> None:
+    def finish(self, scratch: Path) -> None:
         self.head.cpu()
         if self._learner is None:
             return
         self._learner.tuned.merge()
         self._learner.network.cpu().eval()
-        self._scratch = tempfile.TemporaryDirectory(prefix="headrace-encoder-")
-        folder = Path(self._scratch.name)
-        self._tuned = folder / "backbone.safetensors"
+        self._tuned = scratch / "backbone.safetensors"
         backbone: Any = self._learner.network.backbone
         backbone.save(self._tuned)
         self._encoder = prepare(
-            folder, self._base, max_tokens=self.max_tokens, threads=self._around.threads, weights=self._tuned
+            scratch, self._base, max_tokens=self.max_tokens, threads=self._around.threads, weights=self._tuned
         )
 
     def before(self, rows: Sequence[int]) -> dict[str, float]:

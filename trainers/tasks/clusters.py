@@ -63,7 +63,7 @@ class ClusteringTask:
         self.centroids = means.cluster_centers_.astype(np.float32)
         yield from ()
 
-    def finish(self) -> None:
+    def finish(self, scratch: Path) -> None:
         """Nothing is left to do: the centroids are plain numbers."""
 
     def before(self, rows: Sequence[int]) -> dict[str, float]:

@@ -77,7 +77,7 @@ class SensorTask:
     def phases(self) -> Iterator[Phase]:
         yield Phase(self._learner, self._recipe, self._rows.training, self._rows.validation)
 
-    def finish(self) -> None:
+    def finish(self, scratch: Path) -> None:
         network: Perceptron = self.network.cpu()
         if network.kind == "autoencoder":
             with torch.no_grad():

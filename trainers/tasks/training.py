@@ -30,6 +30,8 @@ from trainers.tasks.work import HeadedTask, Rows, Surroundings, Task
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 REPORT: Final = "report.json"
+SCRATCH: Final = "scratch"
+"""The folder of a tuned encoder's graphs: who has handed the model over, or will not, removes it."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +114,9 @@ def train(
     prepared = time.monotonic()
     checkpoint = Checkpoint(out / CHECKPOINT, fingerprint(order, every))
     curve, weights = _fit(task, checkpoint, watcher)
-    task.finish()
+    scratch = out / SCRATCH
+    scratch.mkdir(exist_ok=True)
+    task.finish(scratch)
     fitted = time.monotonic()
     metrics = task.metrics(rows.test)
     exported = task.export(out)

@@ -54,8 +54,8 @@ class Task(Protocol):
         """Yield what the loop is to fit, one after the other; each is fitted before the next is asked for."""
         ...
 
-    def finish(self) -> None:
-        """Make the fitted network one of plain weights, on the CPU."""
+    def finish(self, scratch: Path) -> None:
+        """Make the fitted network one of plain weights, on the CPU; `scratch` holds what that takes."""
         ...
 
     def metrics(self, rows: Sequence[int]) -> dict[str, float]:
@@ -93,7 +93,7 @@ class HeadedTask:
     def phases(self) -> Iterator[Phase]:
         yield Phase(self.learner, self._recipe, self._training, self._validation)
 
-    def finish(self) -> None:
+    def finish(self, scratch: Path) -> None:
         self.learner.tuned.merge()
         self.learner.model.cpu().eval()
 

@@ -1,4 +1,4 @@
-"""Base models that are built in a second: real architectures of two small layers, seeded, and their tokenizers."""
+"""Base models built in a second: real architectures of two small layers, seeded, and their tokenizers."""
 
 import random
 from pathlib import Path
@@ -16,15 +16,16 @@ PEOPLE = ("anna", "boris", "carla", "dmitri", "emma", "farid")
 PLACES = ("paris", "lagos", "quito", "oslo", "hanoi", "lima")
 THINGS = ("lamp", "desk", "teapot", "bicycle", "novel", "garden")
 VERBS = ("visited", "painted", "sold", "found", "liked", "repaired")
-_LETTERS = [letter for letter in "abcdefghijklmnopqrstuvwxyz.?"]
+_LETTERS = list("abcdefghijklmnopqrstuvwxyz.?")
 
 
 def corpus() -> list[str]:
     """Return every word of the examples, in sentences."""
     chance = random.Random(3)
-    return [f"{w} is what {v} did in the {t} of {p} ." for w, v, t, p in zip(PEOPLE, VERBS, THINGS, PLACES)] * 3 + [
-        " ".join(chance.sample(PEOPLE + PLACES + THINGS + VERBS, 8)) for _ in range(40)
-    ]
+    return [
+        f"{w} is what {v} did in the {t} of {p} ."
+        for w, v, t, p in zip(PEOPLE, VERBS, THINGS, PLACES, strict=True)
+    ] * 3 + [" ".join(chance.sample(PEOPLE + PLACES + THINGS + VERBS, 8)) for _ in range(40)]
 
 
 def build(folder: Path, architecture: Architecture, *, positions: int = 64) -> Path:
@@ -45,7 +46,8 @@ def build(folder: Path, architecture: Architecture, *, positions: int = 64) -> P
             max_position_embeddings=positions + 2, pad_token_id=1, type_vocab_size=1,
         ),
         "gpt2": lambda: transformers.GPT2Config(
-            vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=positions, bos_token_id=0, eos_token_id=0
+            vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=positions,
+            bos_token_id=0, eos_token_id=0,
         ),
     }[architecture]()  # fmt: skip
     head = transformers.AutoModelForCausalLM if architecture == "gpt2" else transformers.AutoModelForMaskedLM
@@ -67,7 +69,9 @@ def _word_pieces() -> Tokenizer:
     )
     tokenizer.train_from_iterator(corpus(), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return tokenizer
 
@@ -83,7 +87,9 @@ def _byte_pairs(architecture: Architecture) -> Tokenizer:
     )  # fmt: skip
     tokenizer.train_from_iterator(corpus(), trainer)
     if architecture == "roberta":
-        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+        tokenizer.post_processor = processors.RobertaProcessing(
+            ("</s>", 2), ("<s>", 0), add_prefix_space=False
+        )
     return tokenizer
 
 
@@ -92,7 +98,9 @@ def texts(seed: int, count: int) -> list[Text]:
     chance = random.Random(seed)
     kinds = {"person": PEOPLE, "place": PLACES, "thing": THINGS}
     drawn = [chance.choice(list(kinds)) for _ in range(count)]
-    return [Text(f"{chance.choice(VERBS)} {chance.choice(kinds[k])} {chance.choice(kinds[k])}", k) for k in drawn]
+    return [
+        Text(f"{chance.choice(VERBS)} {chance.choice(kinds[k])} {chance.choice(kinds[k])}", k) for k in drawn
+    ]
 
 
 def tagged(seed: int, count: int) -> list[Tagged]:
