@@ -30,7 +30,7 @@ from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
 from trainers.recipe import Mode, Recipe, split
-from trainers.tasks.texts import Ids, TextLearner
+from trainers.tasks.texts import Ids, TextLearner, under_a_head
 
 _EPOCHS_BELOW: Final = 3
 """Epochs of what lies below the head: it is pretrained and needs few."""
@@ -179,6 +179,7 @@ def _tune_below(
         mode=Mode(learn.mode), top_layers=learn.top_layers, rank=learn.rank,
         epochs=min(learn.epochs, _EPOCHS_BELOW), head_rate=learn.learning_rate, seed=learn.seed,
     )  # fmt: skip
+    recipe = under_a_head(recipe)
     learner = TextLearner(backbone, head, Ids(ids, 0), truth, recipe)
     training, validation, _ = split(len(ids), recipe, tested_apart=True)
     champion = job.champion.sha256 if job.champion else ""

@@ -21,7 +21,7 @@ from trainers.perceptron import text_head
 from trainers.recipe import Mode, Recipe
 from trainers.tasks.examples import Text
 from trainers.tasks.pretrained import config_of, inputs, limit, words_of
-from trainers.tasks.texts import Ids, TextLearner
+from trainers.tasks.texts import Ids, TextLearner, under_a_head
 from trainers.tasks.vectors import VectorLearner
 from trainers.tasks.work import Phase, Rows, Surroundings
 
@@ -92,7 +92,7 @@ class ClassificationTask:
         backbone = Backbone.load(locate(self._base))
         ids = Ids(self._encoder.tokens(self._texts), self._pad)
         self._learner = TextLearner(backbone, self.head, ids, truth, self._recipe)
-        yield Phase(self._learner, self._recipe, self._rows.training, known)
+        yield Phase(self._learner, under_a_head(self._recipe), self._rows.training, known)
 
     def finish(self, scratch: Path) -> None:
         self.head.cpu()

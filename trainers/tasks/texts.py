@@ -7,6 +7,7 @@ under a head that knows the classes (Kumar et al. 2022, "Fine-Tuning can Distort
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,6 +24,14 @@ from trainers.tasks.pretrained import inputs
 
 _LATER: Final = 0.1
 """Part of the head's rate once it is tuned: at its whole rate the first steps undo what it learnt."""
+
+_UNDER_A_HEAD: Final = 0.2
+"""Part of a mode's rate below a tuned head, which sees small deviations enlarged (decision 0021)."""
+
+
+def under_a_head(recipe: Recipe) -> Recipe:
+    """Return the recipe for an encoder below a tuned head; a rate that was asked for stays."""
+    return msgspec.structs.replace(recipe, encoder_rate=recipe.encoder_rate or _UNDER_A_HEAD * recipe.rate)
 
 
 class Ids(NamedTuple):

@@ -102,7 +102,7 @@ def test_it_stops_early_and_keeps_the_best_weights():
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
-    """Stopped after every third step and resumed until it ends, its weights are those of one that never was."""
+    """Stopped every third step and resumed until it ends, its weights are those of one that never was."""
     recipe = Recipe(epochs=3, batch=16, accumulate=2)
     whole = _fit(_learner(), recipe)
     stops = 0
