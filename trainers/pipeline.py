@@ -5,6 +5,7 @@
 It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.bootstrap`, tests).
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -160,7 +161,7 @@ def _text(
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
     run = Path(job.run)
-    _tune_below(backbone, head, encoder.tokens(texts), truth, job, data, deadline)
+    curve = _tune_below(backbone, head, encoder.tokens(texts), truth, job, data, deadline)
     weights = run / "backbone.safetensors"
     backbone.save(weights)
     tuned_encoder = prepare(
@@ -172,9 +173,9 @@ def _text(
 def _tune_below(
     backbone: Backbone, head: Perceptron, ids: Sequence[Sequence[int]], truth: Indices,
     job: Job, data: Dataset, deadline: float,
-) -> None:  # fmt: skip
+) -> Curve:  # fmt: skip
     """Tune what the mode names of the encoder together with the head; a killed run goes on where it was."""
-    learn = job.learner.learn
+    model, learn = job.learner, job.learner.learn
     recipe = Recipe(
         mode=Mode(learn.mode), top_layers=learn.top_layers, rank=learn.rank,
         epochs=min(learn.epochs, _EPOCHS_BELOW), head_rate=learn.learning_rate, seed=learn.seed,
@@ -183,10 +184,15 @@ def _tune_below(
     learner = TextLearner(backbone, head, Ids(ids, 0), truth, recipe)
     training, validation, _ = split(len(ids), recipe, tested_apart=True)
     champion = job.champion.sha256 if job.champion else ""
-    fingerprint = f"{data.range().dataset_sha256} {champion} {recipe}"
-    checkpoint = Checkpoint(Path(job.run) / "checkpoint.safetensors", fingerprint)
-    fit(learner, training, validation, recipe, Run(checkpoint, deadline=deadline))
+    told = f"{data.range().dataset_sha256} {champion} {model.base} {recipe}"
+    fingerprint = hashlib.sha256(told.encode()).hexdigest()
+    # By name, so that what another training left in the folder of a stream's first runs is not in the way.
+    checkpoint = Checkpoint(Path(job.run) / f"checkpoint-{fingerprint[:12]}.safetensors", fingerprint)
+    curve = fit(learner, training, validation, recipe, Run(checkpoint, deadline=deadline))
+    checkpoint.remove()
     learner.tuned.merge()
+    learner.network.cpu()
+    return Curve(curve.train, curve.validation, curve.seconds)
 
 
 def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:
