@@ -110,7 +110,7 @@ def fit(
         standing, best = found
         best = {name: value.to(device.name) for name, value in best.items()}
     elif validation:  # an epoch that makes it worse than it came is not kept
-        standing.best = mean_loss(learner, validation, recipe.batch, device)
+        standing.best = judged(learner, validation, recipe.batch, device)
     began = time.monotonic() - standing.seconds
     saved = time.monotonic()
 
@@ -149,13 +149,25 @@ def fit(
     return Curve(standing.train, standing.validation, standing.best_epoch, time.monotonic() - began)
 
 
-def mean_loss(learner: Learner, rows: Sequence[int], size: int, device: Device) -> float:
-    """Return the mean loss of rows, without learning from them."""
+def judged(learner: Learner, rows: Sequence[int], size: int, device: Device) -> float:
+    """Return what epochs are compared by on rows: the mean of the learner's `fault`, or of its loss."""
+    return mean_loss(learner, rows, size, device, getattr(learner, "fault", None))
+
+
+def mean_loss(
+    learner: Learner,
+    rows: Sequence[int],
+    size: int,
+    device: Device,
+    measure: Callable[[Batch], Tensor] | None = None,
+) -> float:
+    """Return the mean loss of rows (or another summed measure's mean), without learning from them."""
+    measure = measure or learner.loss
     learner.network.eval()
     total, weight = 0.0, 0.0
     with torch.inference_mode(), device.autocast():
         for batch in _batches(learner, sorted(rows, key=learner.length), size, device):
-            total += float(learner.loss(batch))
+            total += float(measure(batch))
             weight += learner.weight(batch)
     return total / max(weight, 1e-9)
 
@@ -192,7 +204,7 @@ def _end_epoch(
     standing.train.append(sum(standing.sums) / max(1, len(standing.sums)))
     standing.waited += 1
     if validation:
-        loss = mean_loss(learner, validation, recipe.batch, device)
+        loss = judged(learner, validation, recipe.batch, device)
         standing.validation.append(loss)
         better = standing.best is None or loss < standing.best - 1e-4
     else:

@@ -25,6 +25,7 @@ from trainers.tasks.pretrained import inputs
 _LATER: Final = 0.1
 """Part of the head's rate once it is tuned: at its whole rate the first steps undo what it learnt."""
 
+_TIES: Final = 0.01
 _UNDER_A_HEAD: Final = 0.2
 """Part of a mode's rate below a tuned head, which sees small deviations enlarged (decision 0021)."""
 
@@ -82,6 +83,19 @@ class TextLearner:
         logits = self.network(batch["input_ids"], batch["attention_mask"])  # (B, C)
         weights = self._weights.to(logits.device)
         return functional.cross_entropy(logits.float(), batch["targets"], weight=weights, reduction="sum")
+
+    def fault(self, batch: Batch) -> Tensor:
+        """Return the weighted count of wrong answers, and a little of the loss to tell equals apart.
+
+        A tuned encoder may be right more often and surer of its mistakes: by the loss it would be worse.
+        """
+        logits = self.network(batch["input_ids"], batch["attention_mask"])  # (B, C)
+        weights = self._weights.to(logits.device)
+        targets = batch["targets"]
+        wrong: Tensor = (weights[targets] * (logits.argmax(1) != targets)).sum()
+        loss = functional.cross_entropy(logits.float(), targets, weight=weights, reduction="sum")
+        total: Tensor = wrong + _TIES * loss
+        return total
 
     def groups(self, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:
         encoder = [weight for weight in self.tuned.encoder.parameters() if weight.requires_grad]
