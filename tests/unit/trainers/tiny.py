@@ -16,6 +16,7 @@ PEOPLE = ("anna", "boris", "carla", "dmitri", "emma", "farid")
 PLACES = ("paris", "lagos", "quito", "oslo", "hanoi", "lima")
 THINGS = ("lamp", "desk", "teapot", "bicycle", "novel", "garden")
 VERBS = ("visited", "painted", "sold", "found", "liked", "repaired")
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _LETTERS = list("abcdefghijklmnopqrstuvwxyz.?")
 
 
@@ -60,14 +61,16 @@ def build(folder: Path, architecture: Architecture, *, positions: int = 64) -> P
 
 
 def _word_pieces() -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    """Words and letters as pieces, in a fixed order: a trained vocabulary differs from process to process."""
+    words = sorted({word for text in corpus() for word in text.split() if word.isalpha()})
+    unused = [f"[unused{number}]" for number in range(40)]  # as BERT's own has
+    inside = [f"##{letter}" for letter in _LETTERS]
+    pieces = dict.fromkeys([*_SPECIAL, *words, *_LETTERS, *inside, *unused])
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=160, special_tokens=special, initial_alphabet=_LETTERS, show_progress=False
-    )
-    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.add_special_tokens(_SPECIAL)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
