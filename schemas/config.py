@@ -3,7 +3,7 @@
 Read by every part at its entry point (`infra.runtime.settings`) and passed down; nothing here reads a file.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
@@ -16,8 +16,15 @@ from schemas.response import Responses, always
 from schemas.section import Duration, Section, duration_s
 
 
+def _renamed_mode(value: Any) -> Any:
+    return "top-k" if value == "top" else value
+
+
 class Learn(Section):
     """How the model learns from the stream. `budget_runs_per_day` and `budget_s` bound what it may cost.
+
+    `mode` says which weights of a text model are tuned: its head, also its `top_layers` last layers (`top-k`;
+    `top` is the older name), also adapters of `rank` in every layer (`lora`), or all (`full`).
 
     A training that becomes due in the hours `quiet` (`"08:00-18:00"`, UTC) waits for their end, unless an
     alert that asks for it is critical. One beyond the budget waits until the last 24 hours have a run less.
@@ -32,7 +39,9 @@ class Learn(Section):
     readings by jitter and scaling. The newest `keep_datasets` keep their rows on disk.
     """
 
-    mode: Literal["head", "top", "full"] = "head"
+    mode: Annotated[Literal["head", "top-k", "lora", "full"], BeforeValidator(_renamed_mode)] = "head"
+    top_layers: int = Field(default=2, ge=1)
+    rank: int = Field(default=8, ge=1, le=256)
     replay: int = Field(default=5000, ge=0)
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)

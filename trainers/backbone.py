@@ -20,8 +20,8 @@ class Backbone(nn.Module):
     def __init__(self, model: nn.Module, config: Any) -> None:
         super().__init__()
         self.model = model
+        self.config = config
         self.width: int = config.hidden_size
-        self._depth: int = config.num_hidden_layers
 
     @classmethod
     def load(cls, folder: Path, weights: Path | None = None) -> "Backbone":
@@ -33,6 +33,7 @@ class Backbone(nn.Module):
         from transformers import AutoModel, utils
 
         utils.logging.disable_progress_bar()
+        utils.logging.set_verbosity_error()  # that the base's own head is left out is no warning
         try:
             # Eager attention is plain matrix products, which every exporter and runtime understands.
             model = AutoModel.from_pretrained(
@@ -52,15 +53,6 @@ class Backbone(nn.Module):
         weights = attention_mask.to(torch.float32).unsqueeze(-1)  # (B, T, 1)
         pooled: Tensor = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
         return pooled
-
-    @property
-    def blocks(self) -> list[nn.Module]:
-        """Return the transformer blocks, the first one first."""
-        for module in self.model.modules():
-            if isinstance(module, nn.ModuleList) and len(module) == self._depth:
-                return list(module)
-        name = type(self.model).__name__
-        raise Fatal(f"{name} has no list of {self._depth} layers; use mode `head` or `full`")
 
     def save(self, path: Path) -> None:
         """Write the model's weights under the names that `transformers` gives them."""

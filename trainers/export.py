@@ -51,7 +51,7 @@ def network_nodes(
             constant(f"{number}.weight", state["weight"]),
             constant(f"{number}.bias", state["bias"]),
         ]
-        final = number == last and network.kind == "classifier"
+        final = number == last and network.kind != "autoencoder"
         hidden = add("Gemm", inputs, target if final else "", transB=1)
         if number < last:
             hidden = add("Relu", [hidden])
@@ -63,8 +63,8 @@ def network_nodes(
 
 
 def sensor_graph(network: Perceptron) -> onnx.ModelProto:
-    """Return the graph `values` (B, F) to `logits` (B, C) or `score` (B,), normalisation inside."""
-    name = "score" if network.kind == "autoencoder" else "logits"
+    """Return the graph `values` (B, F) to `logits` (B, C), `number` (B, 1) or `score` (B,)."""
+    name = {"classifier": "logits", "regressor": "number", "autoencoder": "score"}[network.kind]
     nodes, weights = network_nodes(network, "values", name)
     shape: list[str | int | None] = ["rows"] if network.kind == "autoencoder" else ["rows", network.sizes[-1]]
     graph = helper.make_graph(

@@ -1,27 +1,22 @@
-"""The training loops: consume vectors or readings and their truth, produce a tuned network and its losses.
+"""The incremental training loop: consumes vectors or readings with their truth, produces a tuned network.
 
-`tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; `tune_text` also
-tunes the encoder itself (modes `top` and `full`). Seeded; it stops early, at the last epoch, or when its time
-is up, and keeps the best weights it saw.
+`tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; what lies below a
+text head is tuned by `trainers.fit`. Seeded; it stops early, at the last epoch, or when its time is up, and
+keeps the best weights it saw.
 """
 
 import copy
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from schemas.config import Learn
-from trainers.backbone import Backbone
 from trainers.dataset import Array
-from trainers.encoder import padded
 from trainers.history import OUT_OF_TIME, History, Recorder
 from trainers.perceptron import Perceptron
 
@@ -30,9 +25,6 @@ Indices = NDArray[np.int64]
 _BATCH: Final = 64
 _PATIENCE: Final = 5
 _VALIDATION: Final = 0.1
-_BACKBONE_RATE: Final = 3e-5
-_BACKBONE_EPOCHS: Final = 3
-_TOP_LAYERS: Final = 2
 
 
 class Curve(NamedTuple):
@@ -136,81 +128,3 @@ def set_threshold(network: Perceptron, standard: Tensor) -> None:
     with torch.no_grad():
         quantile = torch.quantile(network.errors(standard), 0.97)
         network.threshold.copy_((2.0 * quantile).clamp(min=1e-6))
-
-
-def tune_text(
-    backbone: Backbone,
-    head: Perceptron,
-    ids: Sequence[Sequence[int]],
-    truth: Indices,
-    learn: Learn,
-    *,
-    deadline: float,
-    checkpoint: Path,
-    progress: Callable[[int, float], None] = lambda _epoch, _loss: None,
-) -> Curve:
-    """Tune the encoder's top layers (`top`) or all of it (`full`) together with the head, in place.
-
-    After each epoch the weights go to `checkpoint`; a run that was killed goes on from there.
-    """
-    began = time.monotonic()
-    torch.manual_seed(learn.seed)
-    done = _restore(checkpoint, backbone, head)
-    tuned = backbone.blocks[-_TOP_LAYERS:] if learn.mode == "top" else [backbone]
-    backbone.requires_grad_(False)
-    parameters = [parameter for part in tuned for parameter in part.parameters()]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": parameters, "lr": _BACKBONE_RATE},
-            {"params": list(head.parameters()), "lr": learn.learning_rate},
-        ]
-    )
-    target = torch.from_numpy(truth)
-    weights = class_weights(target, len(head.labels))
-    curve, recorder = Curve([], [], 0.0), Recorder("encoder")
-    for epoch in range(done, min(learn.epochs, _BACKBONE_EPOCHS)):
-        losses = []
-        head.train()
-        for rows in torch.split(torch.randperm(len(ids)), 32):
-            batch = padded([ids[row] for row in rows.tolist()])
-            vectors = backbone(
-                torch.from_numpy(batch["input_ids"]), torch.from_numpy(batch["attention_mask"])
-            )
-            loss = functional.cross_entropy(head(vectors), target[rows], weight=weights)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            losses.append(loss.item())
-            recorder.step(losses[-1], optimiser)
-            optimiser.step()
-            optimiser.zero_grad()
-            if time.monotonic() > deadline:
-                break
-        curve.train.append(float(np.mean(losses)))
-        recorder.epoch(curve.train[-1])
-        progress(epoch, curve.train[-1])
-        _checkpoint(checkpoint, backbone, head, epoch + 1)
-        if time.monotonic() > deadline:
-            recorder.stopped = OUT_OF_TIME
-            break
-    head.eval()
-    return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
-
-
-def _checkpoint(path: Path, backbone: Backbone, head: Perceptron, epoch: int) -> None:
-    tensors = {f"backbone.{name}": value.contiguous() for name, value in backbone.state_dict().items()}
-    tensors |= {f"head.{name}": value.contiguous() for name, value in head.state_dict().items()}
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors | {"epoch": torch.tensor(epoch)}, temporary)
-    temporary.replace(path)
-
-
-def _restore(path: Path, backbone: Backbone, head: Perceptron) -> int:
-    """Load a checkpoint if there is one and return how many epochs it has behind it."""
-    if not path.is_file():
-        return 0
-    tensors = load_file(path)
-    for prefix, module in (("backbone.", backbone), ("head.", head)):
-        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        module.load_state_dict(own)
-    return int(tensors["epoch"])

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from schemas.errors import Fatal
 from trainers.dataset import Array
 
-Kind = Literal["classifier", "autoencoder"]
+Kind = Literal["classifier", "regressor", "autoencoder"]
 
 _MAD_TO_SIGMA: Final = 1.4826
 _INNER_90_SIGMAS: Final = 3.29
@@ -28,7 +28,7 @@ _INNER_90_SIGMAS: Final = 3.29
 
 
 class Perceptron(nn.Module):
-    """Standardise, then `sizes[0] -> sizes[1] -> …`; logits (B, C), or a score (B,) for an autoencoder.
+    """Standardise, then `sizes[0] -> sizes[1] -> …`; logits (B, C), numbers (B, 1), or a score (B,).
 
     A reading that is missing (NaN) counts as its `centre`; standardised values are held within ±`clip`. The
     autoencoder's score is its mean squared error over `threshold`, so 1 and more is anomalous.
@@ -77,7 +77,7 @@ class Perceptron(nn.Module):
         return (self.outputs(standard) - standard).square().mean(1)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return logits (B, C), or the anomaly score (B,)."""
+        """Return logits (B, C), a regressor's number (B, 1), or the anomaly score (B,)."""
         standard = self.standardise(values)
         return (
             self.errors(standard) / self.threshold if self.kind == "autoencoder" else self.outputs(standard)
@@ -110,6 +110,16 @@ class Perceptron(nn.Module):
         self.layers[-1] = wider
         self.labels = (*self.labels, *new)
         self.sizes = (*self.sizes[:-1], len(self.labels))
+        return self
+
+    def rescale(self, centre: float, scale: float) -> Self:
+        """Make a regressor that answers in standard deviations answer in the target's own unit."""
+        last = self.layers[-1]
+        if not isinstance(last, nn.Linear):
+            raise TypeError(f"the last layer is a {type(last).__name__}, not a Linear")
+        with torch.no_grad():
+            last.weight.mul_(scale)
+            last.bias.mul_(scale).add_(centre)
         return self
 
     def clone(self) -> Self:
@@ -169,6 +179,12 @@ def text_head(width: int, labels: Sequence[str], features: Array) -> Perceptron:
 def sensor_classifier(labels: Sequence[str], values: Array) -> Perceptron:
     """Return a fresh classifier of raw readings (N, F), with their robust statistics."""
     network = Perceptron("classifier", (values.shape[1], 128, 64, len(labels)), labels, dropout=0.1)
+    return _standardised(network, values)
+
+
+def sensor_regressor(values: Array) -> Perceptron:
+    """Return a fresh regressor of raw readings (N, F), with their robust statistics."""
+    network = Perceptron("regressor", (values.shape[1], 128, 64, 1), (), dropout=0.1)
     return _standardised(network, values)
 
 

@@ -17,6 +17,7 @@ from infra.cli import (
     read,
     stack,
     streams,
+    train,
     worker,
 )
 from schemas.errors import HeadraceError
@@ -30,7 +31,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for part in (stack, demo, publish, read, labels, drift, models, data, streams, dead, backtest, bench, worker):
+for part in (
+    stack,
+    demo,
+    publish,
+    read,
+    labels,
+    drift,
+    models,
+    data,
+    streams,
+    dead,
+    backtest,
+    train,
+    bench,
+    worker,
+):
     part.register(app)
 
 

@@ -13,11 +13,12 @@ from schemas.clean import Clean
 from schemas.config import Model as Section
 from schemas.config import Stream
 from schemas.errors import Fatal
+from trainers.candidate import augmented, tuned
 from trainers.encoder import Encoder
 from trainers.memory import Memory
 from trainers.model import Model
 from trainers.outcome import Job
-from trainers.pipeline import Profile, augmented, tuned
+from trainers.profile import Profile
 
 
 class Retrained:

@@ -21,8 +21,8 @@ from trainers.encoder import prepare
 from trainers.evaluate import choose_variant, judged_by
 from trainers.examine import examine
 from trainers.golden import Golden, by_turns, version_of
+from trainers.manifest import Asked, draft
 from trainers.outcome import Job
-from trainers.pipeline import draft
 
 _POINT: Final = 0.01 - 1e-9
 _OLD_ROWS: Final = 2000
@@ -84,7 +84,7 @@ def attempt(world: World, plant: Plant, home: Path, number: int) -> Attempt:
         candidate, champion = candidate.at(served), champion.at(served)
         version = folders.reserve(home, releases, job.model)
         manifest = release.complete(
-            folder, candidate, recent.rows, draft(job, candidate, data, variants, version)
+            folder, candidate, recent.rows, draft(Asked.by(job), candidate, data, variants, version)
         )
         manifest = plant.spoil(folder, manifest)
         examined = examine(folder, manifest, candidate, champion, data, golden, gate, agreement)

@@ -20,9 +20,9 @@ from trainers.augmentation.balance import MARK, VARIANTS, variants, wanted
 from trainers.augmentation.eda import Eda
 from trainers.augmentation.readings import Readings
 from trainers.augmentation.synonyms import Synonyms
+from trainers.candidate import augmented
 from trainers.dataset import Dataset, from_memory
 from trainers.outcome import Job
-from trainers.pipeline import augmented
 
 COUNTS = st.dictionaries(st.sampled_from("abcde"), st.integers(1, 5000), min_size=1)
 

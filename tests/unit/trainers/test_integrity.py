@@ -18,10 +18,10 @@ from tests.unit.trainers import samples
 from trainers import export, integrity, release
 from trainers.dataset import Dataset, from_memory, matrix
 from trainers.finetune import tune
+from trainers.manifest import Asked, draft
 from trainers.model import NETWORK, Model
 from trainers.outcome import Job
 from trainers.perceptron import sensor_classifier
-from trainers.pipeline import draft
 
 FEATURES = ("cpu", "fan_rpm", "memory_mb", "temperature")
 DATA: Dataset = from_memory(samples.readings(1, 300))
@@ -50,7 +50,7 @@ def written(candidate: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple
     folder = home / "folder"
     (folder / "training").mkdir(parents=True)
     variants = export.write(folder, candidate.network, None)
-    manifest = draft(job, candidate, DATA, variants, 1)
+    manifest = draft(Asked.by(job), candidate, DATA, variants, 1)
     return folder, release.complete(folder, candidate, DATA.recent_held_out, manifest)
 
 

@@ -172,12 +172,13 @@ def test_a_candidate_taught_wrong_labels_is_rejected(home: Path, first: Release)
     assert any("forgets" in reason for reason in outcome.reasons)
 
 
-def test_the_top_layers_can_be_tuned_and_the_next_increment_continues_from_them(
-    home: Path, tmp_path: Path
+@pytest.mark.parametrize("mode", ["top", "lora"])
+def test_the_encoder_can_be_tuned_and_the_next_increment_continues_from_it(
+    mode: str, home: Path, first: Release, tmp_path: Path
 ) -> None:
-    """Mode `top` releases a tuned encoder, whose weights lie in the release and open again."""
+    """Modes below the head release a tuned encoder, whose weights lie in the release and open again."""
     top = Stream.model_validate(
-        {"kind": "api", "model": {"learn": {"mode": "top", "epochs": 20}}, "gate": {"p99_ms": 500}}
+        {"kind": "api", "model": {"learn": {"mode": mode, "epochs": 20}}, "gate": {"p99_ms": 500}}
     )
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "encoders").symlink_to(home / "trainer" / "encoders")

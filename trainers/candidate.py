@@ -1,0 +1,200 @@
+"""The tuned candidate: consumes a job's dataset and the champion, produces a model that nobody judged yet.
+
+What a stream's events carry says which model learns: texts an encoder with a head, values a perceptron.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+
+from schemas.errors import Fatal
+from schemas.release import Task
+from trainers.augmentation.augmenter import augmenter
+from trainers.augmentation.balance import variants
+from trainers.backbone import Backbone
+from trainers.checkpoints import Checkpoint
+from trainers.dataset import Array, Dataset, Row, feature_names, matrix
+from trainers.encoder import Encoder, locate, prepare
+from trainers.finetune import Checked, Curve, Indices, tune
+from trainers.fit import Run, fit
+from trainers.history import Recorder
+from trainers.model import Model
+from trainers.outcome import Job
+from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
+from trainers.profile import Profile
+from trainers.recipe import Mode, Recipe, split
+from trainers.tasks.texts import Ids, TextLearner, under_a_head
+
+_EPOCHS_BELOW: Final = 3
+"""Epochs of what lies below the head: it is pretrained and needs few."""
+
+_FEWEST_TO_CHECK: Final = 10
+"""Validation rows below which training sets a tenth of its own rows aside."""
+
+
+class Rows(NamedTuple):
+    """Labelled rows to train on, and those that say when to stop: none where there are too few."""
+
+    training: list[Row]
+    checked: list[Row]
+
+
+def augmented(job: Job, data: Dataset) -> Dataset:
+    """Return the dataset with variants of the rare classes' training rows, as the configuration wants them.
+
+    Raises:
+        Fatal: the augmenter of the configuration is not there.
+    """
+    model = job.learner
+    if model.task is not Task.CLASSIFICATION:
+        return data
+    made = variants(data, model.learn, lambda: augmenter(model.learn.augment_with, model.base))
+    return msgspec.structs.replace(data, variants=made)
+
+
+def tuned(
+    job: Job, data: Dataset, champion: Model | None, deadline: float, profile: Profile
+) -> tuple[Model, Curve]:
+    """Return a candidate tuned on the dataset, continuing from the champion unless the job starts afresh."""
+    model = job.learner
+    base = None if job.fresh else champion
+    if any(row.text for row in data.recent) and model.task is Task.CLASSIFICATION:
+        return _text(job, data, champion, base, deadline, profile)
+    return _sensor(job, data, base, deadline)
+
+
+def _sensor(job: Job, data: Dataset, base: Model | None, deadline: float) -> tuple[Model, Curve]:
+    model = job.learner
+    features = base.features if base is not None else feature_names(data.training)
+    if not features:
+        raise Fatal(f"the events of stream {job.stream!r} have neither text nor values to learn from")
+
+    def inputs(rows: list[Row]) -> Array:
+        return matrix(rows, features)
+
+    if model.task is Task.ANOMALY:
+        return _anomaly(job, data, base, features, deadline)
+    labels = data.labels(base.labels if base is not None else model.labels)
+    network = (
+        base.network.clone().grow(labels)
+        if base is not None
+        else _fresh(model.learn.seed, lambda: sensor_classifier(labels, inputs(data.training)))
+    )
+    _tell_apart(data.training)
+    rows = _rows(data, network.labels)
+    curve = tune(
+        network, inputs(rows.training), _truth(rows.training, network.labels), model.learn,
+        deadline=deadline, checked=_checked(rows, network.labels, inputs),
+    )  # fmt: skip
+    return Model(model.task, network, features=features), curve
+
+
+def _anomaly(
+    job: Job, data: Dataset, base: Model | None, features: tuple[str, ...], deadline: float
+) -> tuple[Model, Curve]:
+    learn, values = job.learner.learn, matrix(data.training, features)
+    network = base.network.clone() if base else _fresh(learn.seed, lambda: sensor_autoencoder(values))
+    enough = len(data.validation) >= _FEWEST_TO_CHECK
+    checked = Checked(matrix(data.validation, features), None) if enough else None
+    curve = tune(network, values, None, learn, deadline=deadline, checked=checked)
+    return Model(Task.ANOMALY, network, features=features), curve
+
+
+def _text(
+    job: Job, data: Dataset, champion: Model | None, base: Model | None, deadline: float, profile: Profile
+) -> tuple[Model, Curve]:
+    model, home = job.learner, Path(job.home)
+    torch.manual_seed(model.learn.seed)
+    encoder = champion.encoder if champion is not None else None
+    if encoder is None:
+        encoder = prepare(home, model.base, max_tokens=model.max_tokens, threads=job.threads)
+    labels = data.labels(base.labels if base is not None else model.labels)
+    _tell_apart(data.training)
+    rows = _rows(data, labels)
+    with profile.step("embedding"):
+        vectors = encoder.features([row.text for row in rows.training])
+        known = encoder
+        checked = _checked(rows, labels, lambda rows: known.features([row.text for row in rows]))
+        encoder.save()
+    head = (
+        base.network.clone().grow(labels)
+        if base is not None
+        else _fresh(model.learn.seed, lambda: text_head(vectors.shape[1], labels, vectors))
+    )
+    weights = champion.backbone if champion is not None else None
+    # The head first: what lies below it then starts under one that knows the classes.
+    curve = tune(
+        head, vectors, _truth(rows.training, labels), model.learn, deadline=deadline, checked=checked
+    )  # fmt: skip
+    if model.learn.mode == "head":
+        return Model(model.task, head, encoder, backbone=weights), curve
+    backbone = Backbone.load(locate(model.base), weights)
+    below = _tune_below(backbone, head, encoder, rows, job, data, deadline)
+    weights = Path(job.run) / "backbone.safetensors"
+    backbone.save(weights)
+    encoder = prepare(home, model.base, max_tokens=model.max_tokens, threads=job.threads, weights=weights)
+    curve = below._replace(history=curve.history + below.history)
+    return Model(model.task, head, encoder, backbone=weights), curve
+
+
+def _tune_below(
+    backbone: Backbone, head: Perceptron, encoder: Encoder, rows: Rows,
+    job: Job, data: Dataset, deadline: float,
+) -> Curve:  # fmt: skip
+    """Tune what the mode names of the encoder together with the head; a killed run goes on where it was."""
+    model, learn = job.learner, job.learner.learn
+    recipe = Recipe(
+        mode=Mode(learn.mode), top_layers=learn.top_layers, rank=learn.rank,
+        epochs=min(learn.epochs, _EPOCHS_BELOW), head_rate=learn.learning_rate, seed=learn.seed,
+    )  # fmt: skip
+    recipe = under_a_head(recipe)
+    every = [*rows.training, *rows.checked]
+    ids = Ids(encoder.tokens([row.text for row in every]), 0)
+    learner = TextLearner(backbone, head, ids, _truth(every, head.labels), recipe)
+    numbers = list(range(len(every)))
+    training, validation = numbers[: len(rows.training)], numbers[len(rows.training) :]
+    if not validation:
+        training, validation, _ = split(len(every), recipe, tested_apart=True)
+    champion = job.champion.sha256 if job.champion else ""
+    told = f"{data.range().dataset_sha256} {champion} {model.base} {recipe}"
+    fingerprint = hashlib.sha256(told.encode()).hexdigest()
+    # By name, so that what another training left in the folder of a stream's first runs is not in the way.
+    checkpoint = Checkpoint(Path(job.run) / f"checkpoint-{fingerprint[:12]}.safetensors", fingerprint)
+    recorder = Recorder("encoder")
+    run = Run(checkpoint, deadline=deadline, recorder=recorder)
+    curve = fit(learner, training, validation, recipe, run)
+    checkpoint.remove()
+    learner.tuned.merge()
+    learner.network.cpu()
+    return Curve(curve.train, curve.validation, curve.seconds, recorder.history())
+
+
+def _rows(data: Dataset, labels: Sequence[str]) -> Rows:
+    """Return training rows with their variants, and validation rows of labels that are trained on."""
+    checked = [row for row in data.validation if row.label in labels]
+    return Rows([*data.training, *data.variants], checked if len(checked) >= _FEWEST_TO_CHECK else [])
+
+
+def _checked(rows: Rows, labels: Sequence[str], inputs: Callable[[list[Row]], Array]) -> Checked | None:
+    return Checked(inputs(rows.checked), _truth(rows.checked, labels)) if rows.checked else None
+
+
+def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:
+    torch.manual_seed(seed)
+    return build()
+
+
+def _truth(rows: Sequence[Row], labels: Sequence[str]) -> Indices:
+    index = {label: number for number, label in enumerate(labels)}
+    return np.array([index[row.label] for row in rows], dtype=np.int64)
+
+
+def _tell_apart(rows: Sequence[Row]) -> None:
+    """Raise where there is nothing to tell apart."""
+    if len({row.label for row in rows}) < 2:
+        raise Fatal("all labelled rows have one and the same label; a classifier needs at least two")

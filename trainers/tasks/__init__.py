@@ -1,0 +1,1 @@
+"""What can be learnt: one module a task, each a Learner for the one training loop (`trainers.fit`)."""
