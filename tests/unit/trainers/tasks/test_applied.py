@@ -31,9 +31,9 @@ def bases(tmp_path_factory):
 
 
 def _trained(kind, base, examples, tests, out, features=(), **recipe):
-    recipe = Recipe(max_tokens=32, **({"epochs": 2} | recipe))
+    tuning = Recipe(max_tokens=32, **({"epochs": 2} | recipe))
     order = Order(
-        kind=kind, base=base, recipe=recipe, features=tuple(features), window=4, horizon=2, clusters=3
+        kind=kind, base=base, recipe=tuning, features=tuple(features), window=4, horizon=2, clusters=3
     )  # fmt: skip
     out.mkdir()
     return train(order, examples, tests, out, Surroundings(out.parent / "home"), Watcher()).report
