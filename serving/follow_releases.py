@@ -26,11 +26,12 @@ from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas import codec, topics
+from schemas.config import Gate
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming, Outgoing
 from schemas.release import Release, State, Swap
 from serving.release import BadRelease
-from serving.slot import Served, Slot
+from serving.slot import Limits, Served, Slot
 
 _log = get_logger(__name__)
 _PAUSE_S: Final = 2.0
@@ -92,7 +93,9 @@ class Models:
 
     async def offer(self, release: Release) -> bool:
         """Load a release as its model's candidate; tell whether it may serve. A bad one is reported."""
-        slot = self._slots.setdefault(release.model, Slot(self._pool))
+        slot = self._slots.get(release.model)
+        if slot is None:
+            slot = self._slots[release.model] = Slot(self._pool, self._limits(release.stream))
         newest = slot.newest
         if newest is not None and newest.release.sha256 == release.sha256:
             return True
@@ -104,6 +107,12 @@ class Models:
             metrics.count_swap(release.model, REJECTED)
             return False
         return True
+
+    def _limits(self, stream: str) -> Limits:
+        """Return what a release for a stream must keep to."""
+        configured = self._settings.config.streams.get(stream)
+        gate = configured.gate if configured else Gate()
+        return Limits(self._settings.releases, gate.p99_ms)
 
     def take_over(self, positions: Positions) -> list[Served]:
         """Let every waiting candidate serve from here on. Call between two batches."""

@@ -52,14 +52,17 @@ class OpenRelease:
         return self.contents[self.manifest.golden or GOLDEN]
 
 
-def open_release(release: Release) -> OpenRelease:
+def open_release(release: Release, store: Path | None = None) -> OpenRelease:
     """Verify a release folder whole and return what serving needs of it.
 
     Raises:
-        BadRelease: the folder is missing or elsewhere than on a file system, a digest differs, a path leads
-            out of the folder, a file is too large, or the manifest contradicts itself or the announcement.
+        BadRelease: the folder is missing, elsewhere than on a file system or outside `store`, a digest
+            differs, a path leads out of the folder, a file is too large, or the manifest contradicts itself
+            or the announcement.
     """
     folder = _folder(release.uri)
+    if store is not None and not folder.resolve().is_relative_to(store.resolve()):
+        raise BadRelease(f"uri: {folder} is not among the releases, which are in {store}")
     payload = _read(folder, MANIFEST, _MAX_MANIFEST_BYTES)
     if hashlib.sha256(payload).hexdigest() != release.sha256:
         raise BadRelease(f"{MANIFEST}: its sha256 is not the announced {release.sha256}")

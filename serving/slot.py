@@ -10,7 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from statistics import median
+from typing import Final, NamedTuple
 
 import msgspec
 import psutil
@@ -35,6 +36,13 @@ class Golden(msgspec.Struct, frozen=True):
     scores: list[float]
 
 
+class Limits(NamedTuple):
+    """What a release must keep to: where its folder lies, and how long one answer may take."""
+
+    store: Path | None = None
+    p99_ms: float = float("inf")
+
+
 @dataclass(frozen=True)
 class Served:
     """A loaded model with the release it came from."""
@@ -46,14 +54,23 @@ class Served:
     tolerance: float
     load_ms: float
 
-    def check(self) -> None:
+    def check(self, within_ms: float = float("inf")) -> None:
         """Answer the golden inputs, alone and together.
 
+        An answer's time is this thread's processor time, which other work on the machine does not stretch;
+        a model whose median answer is over the limit of its 99th percentile is surely too slow.
+
         Raises:
-            BadRelease: an answer is not the trainer's, or depends on its batch mates.
+            BadRelease: an answer is not the trainer's, depends on its batch mates, or takes too long.
         """
+        took_ms, alone = [], []
         try:
-            alone = [self.predictor.predict([row])[0] for row in self.rows]
+            for row in self.rows:
+                began = time.thread_time()
+                alone.append(self.predictor.predict([row])[0])
+                took_ms.append((time.thread_time() - began) * 1000)
+            if median(took_ms) > within_ms:
+                raise BadRelease(f"an answer takes {median(took_ms):.1f} ms, more than {within_ms:g}")
             together = self.predictor.predict(self.rows)
         except BadAnswer as error:
             raise BadRelease(f"golden inputs: {error}") from error
@@ -65,7 +82,7 @@ class Served:
                 raise BadRelease(f"golden input {number} is answered otherwise in a batch: {tuple(among)}")
 
 
-def load(release: Release, pool: ThreadPoolExecutor) -> Served:
+def load(release: Release, pool: ThreadPoolExecutor, limits: Limits) -> Served:
     """Verify, load, warm and check a release. Blocks for tens to hundreds of milliseconds.
 
     Raises:
@@ -73,12 +90,12 @@ def load(release: Release, pool: ThreadPoolExecutor) -> Served:
     """
     began = time.perf_counter()
     _check_memory(model_bytes(release))
-    opened = open_release(release)
+    opened = open_release(release, limits.store)
     predictor = make(opened, pool)
     rows, expected = _golden(opened)
     tolerance = _GOLDEN_WITHIN.get(opened.manifest.serve, _GOLDEN_WITHIN_ELSE)
     served = Served(release, predictor, rows, expected, tolerance, 0.0)
-    served.check()
+    served.check(limits.p99_ms)
     took_ms = (time.perf_counter() - began) * 1000
     return Served(release, predictor, rows, expected, tolerance, round(took_ms, 1))
 
@@ -86,12 +103,13 @@ def load(release: Release, pool: ThreadPoolExecutor) -> Served:
 class Slot:
     """The place of one model: `current` answers, a candidate waits for the gap between two batches."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, limits: Limits | None = None) -> None:
         self.current: Served | None = None
         self._candidate: Served | None = None
         self._taken = asyncio.Event()
         self._taken.set()
         self._pool = pool
+        self._limits = limits or Limits()
 
     @property
     def newest(self) -> Served | None:
@@ -106,7 +124,7 @@ class Slot:
         """
         await self._taken.wait()
         try:
-            served = await asyncio.to_thread(load, release, self._pool)
+            served = await asyncio.to_thread(load, release, self._pool, self._limits)
         except BadRelease:
             raise
         except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion

@@ -160,14 +160,16 @@ def assert_right_version(predictions: Sequence[Prediction], swaps: Sequence[Swap
         assert max(e for e in entries if e[0] <= p.event.offset)[1:] == (p.version, p.sha256)
 
 
-async def test_answers_follow_the_releases(settings: Settings, tmp_path: Path) -> None:
+async def test_answers_follow_the_releases(settings: Settings) -> None:
     """One prediction per event; a swap in mid-stream has one boundary; bad candidates change nothing."""
-    first = lay_out(tmp_path, tiny_text(1), model="requests", version=1, serve="int8")
+    first = lay_out(settings.releases, tiny_text(1), model="requests", version=1, serve="int8")
     bad = reseal(
-        lay_out(tmp_path, tiny_text(2), model="requests", version=2), "model.fp32.onnx", b"not a graph"
+        lay_out(settings.releases, tiny_text(2), model="requests", version=2),
+        "model.fp32.onnx",
+        b"not a graph",
     )
     forged = msgspec.structs.replace(first, version=3, sha256="0" * 64)
-    second = lay_out(tmp_path, tiny_text(2), model="requests", version=4, serve="fp32")
+    second = lay_out(settings.releases, tiny_text(2), model="requests", version=4, serve="fp32")
     await announce(settings, first)
     events = [request(number) for number in range(600)]
     async with serving(settings):
@@ -197,9 +199,9 @@ async def test_answers_follow_the_releases(settings: Settings, tmp_path: Path) -
         assert max(answer.score for answer in answers) - min(answer.score for answer in answers) < 1e-5
 
 
-async def test_poison_and_unserved_streams_harm_no_other_event(settings: Settings, tmp_path: Path) -> None:
+async def test_poison_and_unserved_streams_harm_no_other_event(settings: Settings) -> None:
     """A row that the model cannot answer goes to `events.dead`; a stream without a release waits."""
-    await announce(settings, lay_out(tmp_path, sensor(1, Task.ANOMALY), model="host", version=1))
+    await announce(settings, lay_out(settings.releases, sensor(1, Task.ANOMALY), model="host", version=1))
     good = [reading(number, 50.0 + number) for number in range(20)]
     poison = reading(99, 1e300)
     async with serving(settings):
@@ -226,12 +228,14 @@ async def test_answers_are_shared_through_redis(stack: Endpoints, unique: str) -
     await second.close()
 
 
-async def test_a_restart_loses_and_doubles_nothing(settings: Settings, tmp_path: Path) -> None:
+async def test_a_restart_loses_and_doubles_nothing(settings: Settings) -> None:
     """Cancelled and started again in mid-stream, the worker goes on with the champion, exactly once.
 
     The newest release is a bad one by then, so the champion is one announced before it.
     """
-    await announce(settings, lay_out(tmp_path, tiny_text(1), model="requests", version=1, serve="int8"))
+    await announce(
+        settings, lay_out(settings.releases, tiny_text(1), model="requests", version=1, serve="int8")
+    )
     events = [request(number, text=f"{TEXTS[number % 144]} {number}") for number in range(4000)]
     where = await publish(settings, events)
     for least in (1, 1000, 2000):
@@ -239,8 +243,8 @@ async def test_a_restart_loses_and_doubles_nothing(settings: Settings, tmp_path:
             found = await predicted(settings, least)
         assert least > 1 or len(found) < 4000
         if least == 1:
-            corrupt = lay_out(tmp_path, tiny_text(2), model="requests", version=2)
-            (tmp_path / "requests" / "2" / "tokenizer.json").write_bytes(b"{}")
+            corrupt = lay_out(settings.releases, tiny_text(2), model="requests", version=2)
+            (settings.releases / "requests" / "2" / "tokenizer.json").write_bytes(b"{}")
             await announce(settings, corrupt)
     async with serving(settings):
         predictions = await predicted(settings, 4000)

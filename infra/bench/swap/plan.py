@@ -17,10 +17,14 @@ class Family(StrEnum):
 
 @dataclass(frozen=True)
 class SwapPlan:
-    """Swap `swaps` times between two models while events come at `rate` a second (0: as many as it bears)."""
+    """Swap `swaps` times between two models while events come at `rate` a second (0: as many as it bears).
+
+    Then `bad` releases are announced that must not serve.
+    """
 
     home: Path
     swaps: int = 100
+    bad: int = 50
     family: Family = Family.TEXT
     rate: float = 0.0
     steady_s: float = 20.0
@@ -30,5 +34,5 @@ class SwapPlan:
     def config(self) -> str:
         """Return the run's `headrace.toml`."""
         kind = "api" if self.family is Family.TEXT else "sensor"
-        gate = f"[streams.{STREAM}.gate]\np99_ms = 500\n"
+        gate = f"[streams.{STREAM}.gate]\np99_ms = 100\n"
         return f'[streams.{STREAM}]\nkind = "{kind}"\n[streams.{STREAM}.model]\n{gate}'

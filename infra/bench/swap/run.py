@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from infra.bench.ingest.generator import cancelled
 from infra.bench.stack import Say, inside
+from infra.bench.swap.bad import bad_releases
 from infra.bench.swap.check import entries, verdict
 from infra.bench.swap.models import label_of, questions, two
 from infra.bench.swap.plan import STREAM, Family, SwapPlan
@@ -78,6 +80,11 @@ class Seen:
     def rejected(self) -> list[str]:
         """Return why releases were rejected."""
         return [swap.message for swap in self.swaps if swap.outcome == "rejected"]
+
+    def decision(self, version: int) -> Swap | None:
+        """Return what became of a version: the record that it was taken over, or rejected."""
+        decided = (swap for swap in self.swaps if swap.outcome in {"swapped", "rejected"})
+        return next((swap for swap in decided if swap.version == version), None)
 
     async def until(self, holds: Any, what: str) -> None:
         """Wait for something to hold.
@@ -174,11 +181,15 @@ async def _measure(plan: SwapPlan, settings: Settings, stack: Stack, say: Say) -
         await asyncio.sleep(_WARM_S + plan.steady_s)
         swapping = time.time()
         await _swap(plan, releases, publisher, seen, say)
+        refusing = time.time()
+        refused = await _refuse(plan, settings, releases[plan.swaps % 2], publisher, seen, say)
         ended = time.time()
         await cancelled([loading])
         await seen.until(lambda: len(seen.received_s) >= len(load.due_s), "the last answers")
-        spans = {"steady": (begun + _WARM_S, swapping), "swapping": (swapping, ended)}
-        return _figures(plan, rate, bears, load, seen, spans)
+        spans = {"steady": (begun + _WARM_S, swapping), "swapping": (swapping, refusing)}
+        if plan.bad:
+            spans["refusing"] = (refusing, ended)
+        return {**_figures(plan, rate, bears, load, seen, spans), "bad": refused}
 
 
 async def _capacity(plan: SwapPlan, load: Load, seen: Seen) -> float:
@@ -204,6 +215,27 @@ async def _swap(
         await asyncio.sleep(plan.pause_s)
 
 
+async def _refuse(
+    plan: SwapPlan, settings: Settings, good: Release, publisher: Publisher, seen: Seen, say: Say
+) -> dict[str, Any]:
+    """Announce releases that must not serve, one after the other; tell which were rejected, and why."""
+    reasons: dict[str, str] = {}
+    rejected = pushed = 0
+    folder = settings.releases / STREAM / str(good.version)
+    for bad in bad_releases(good, folder, plan.home / "elsewhere", plan.bad):
+        await publisher.send(announcement(bad.release))
+        pushed += 1
+        decided = partial(seen.decision, bad.release.version)
+        await seen.until(decided, f"the decision about a release that is bad ({bad.kind})")
+        swap = seen.decision(bad.release.version)
+        if swap is not None and swap.outcome == "rejected":
+            rejected += 1
+            reasons[bad.kind] = swap.message
+    if pushed:
+        say(f"{rejected} of {pushed} bad releases rejected")
+    return {"pushed": pushed, "rejected": rejected, "reasons": reasons}
+
+
 def _figures(
     plan: SwapPlan, rate: float, bears: float, load: Load, seen: Seen, spans: dict[str, tuple[float, float]]
 ) -> dict[str, Any]:
@@ -218,8 +250,9 @@ def _figures(
     }
     loads = [swap.load_ms for swap in seen.swaps if swap.outcome == "swapped"]
     return {
-        "swaps": seen.taken_over() - 1,
-        "failed": seen.dead + len(seen.rejected),
+        "swaps": plan.swaps,
+        "failed": seen.dead
+        + sum(swap.version in (1, 2) and swap.outcome == "rejected" for swap in seen.swaps),
         "lost": lost,
         "doubled": doubled,
         "mixed": mixed,

@@ -19,6 +19,9 @@ def register(group: typer.Typer) -> None:
 
 def swap(
     swaps: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 100,
+    bad: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Releases after that which must be rejected.")
+    ] = 50,
     family: Annotated[
         Family, typer.Option(help="text: MiniLM with a head; sensor: a small network.")
     ] = Family.TEXT,
@@ -38,10 +41,12 @@ def swap(
     A real broker and the serving worker as `headrace up` runs it. Every event
     must be answered once, by the version that the swap ledger names for its
     offset, with a label that only this version has. No two texts are the same,
-    so that the cache answers none.
+    so that the cache answers none. Then releases are announced that must not
+    serve: corrupt, tampered, of another shape, NaN, without a file, too big for
+    memory, slower than the budget, outside the store and more.
 
     Exits with 1 if an event was lost, doubled, answered by the wrong version or
-    refused, or a swap failed.
+    refused, a swap failed, or a bad release was not rejected.
     """
     import msgspec
     from rich.console import Console
@@ -52,7 +57,7 @@ def swap(
 
     log.configure("bench", level="error")
     console = Console(stderr=json == "-", highlight=False)
-    plan = SwapPlan(home.absolute(), swaps=swaps, family=family, rate=rate, steady_s=steady)
+    plan = SwapPlan(home.absolute(), swaps=swaps, bad=bad, family=family, rate=rate, steady_s=steady)
     figures = execute(plan, console.print)
     console.print(_table(figures))
     text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
@@ -60,7 +65,8 @@ def swap(
         sys.stdout.buffer.write(text)
     elif json:
         Path(json).write_bytes(text)
-    if any(figures[name] for name in ("failed", "lost", "doubled", "mixed")) or figures["swaps"] != swaps:
+    faults = any(figures[name] for name in ("failed", "lost", "doubled", "mixed"))
+    if faults or figures["bad"]["rejected"] < figures["bad"]["pushed"]:
         raise typer.Exit(1)
 
 
@@ -77,5 +83,6 @@ def _table(figures: dict[str, Any]) -> "Table":
             name, *(str(figures[key][name]) for key in ("events", "p50_ms", "p99_ms", "max_ms"))
         )  # fmt: skip
     counts = ", ".join(f"{name} {figures[name]}" for name in ("failed", "lost", "doubled", "mixed"))
+    counts += f", bad releases rejected {figures['bad']['rejected']} of {figures['bad']['pushed']}"
     table.caption = f"{counts}; a model is loaded in {figures['load_ms']['p50']:g} ms"
     return table

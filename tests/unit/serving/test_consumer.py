@@ -86,7 +86,9 @@ async def handler(models: Models, tmp_path: Path) -> Serving:
 
 async def serve(models: Models, handler: Serving, root: Path, version: int) -> None:
     """Load a version and let it take over between two batches."""
-    assert await models.offer(lay_out(root, sensor(version, Task.ANOMALY), model="host", version=version))
+    assert await models.offer(
+        lay_out(root / "releases", sensor(version, Task.ANOMALY), model="host", version=version)
+    )
     await handler.between_batches()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +13,7 @@ from onnx import numpy_helper
 from schemas import codec
 from schemas.release import Release, Task
 from serving.release import BadRelease
-from serving.slot import Slot
+from serving.slot import Limits, Slot
 from tests.unit.serving.releases import Network, lay_out, reseal, sensor
 
 
@@ -124,3 +125,34 @@ def test_the_networks_of_two_seeds_differ() -> None:
     one, other = (sensor(seed, Task.CLASSIFICATION) for seed in (1, 2))
     assert isinstance(one, Network)
     assert one.graphs != other.graphs
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(store=Path("/nowhere")), "not among the releases"),
+        (Limits(p99_ms=1e-6), "an answer takes .* ms, more than 1e-06"),
+    ],
+)
+async def test_a_release_keeps_to_its_limits(
+    tmp_path: Path, pool: ThreadPoolExecutor, limits: Limits, reason: str
+) -> None:
+    """A folder outside the store is not opened, and a model that is too slow does not serve."""
+    slot = Slot(pool, limits)
+    with pytest.raises(BadRelease, match=reason):
+        await slot.load(classes(tmp_path, 1))
+    assert slot.take_over() is None
+    within = Slot(pool, Limits(tmp_path, 500.0))
+    await within.load(classes(tmp_path, 2))
+    assert within.take_over() is not None
+
+
+async def test_a_link_does_not_lead_out_of_the_store(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
+    """A folder of the store that is a link to another place is no folder of the store."""
+    release = classes(tmp_path / "elsewhere", 1)
+    store = tmp_path / "releases"
+    (store / "host").mkdir(parents=True)
+    (store / "host" / "1").symlink_to(tmp_path / "elsewhere" / "host" / "1")
+    linked = msgspec.structs.replace(release, uri=(store / "host" / "1").as_uri())
+    with pytest.raises(BadRelease, match="not among the releases"):
+        await Slot(pool, Limits(store)).load(linked)
