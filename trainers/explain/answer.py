@@ -5,7 +5,7 @@ where that would answer otherwise, the explanation says so.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from trainers.dataset import Array, Dataset, Row
 from trainers.encoder import Encoder, locate
 from trainers.explain import readings, texts
 from trainers.explain.explanation import Explanation, Reason, explained_label, unit_of
+from trainers.explain.words import Word
 from trainers.folders import ROWS
 from trainers.model import Model, answers, open_model, probabilities, scores
 
@@ -59,7 +60,9 @@ def _text(model: Model, encoder: Encoder, manifest: Manifest, text: str, wanted:
         notes.append(f"the shares miss the sum by {found.error:.3g} even after {found.steps} steps")
     with torch.inference_mode():
         ids = texts.tokens(encoder.tokenizer, text).ids.unsqueeze(0)
-        full = str(answers(model.network.answer(backbone(ids, torch.ones_like(ids)).numpy()), model.labels)[0])
+        full = str(
+            answers(model.network.answer(backbone(ids, torch.ones_like(ids)).numpy()), model.labels)[0]
+        )
     if full != known["answer"]:
         notes.append(f"the explained network, in FP32, answers {full}: INT8 made the difference here")
     return Explanation(
@@ -144,7 +147,7 @@ def _training_rows(folder: Path) -> list[Row]:
     return msgspec.json.decode(folders.unpacked(path), type=Dataset).training
 
 
-def _read(found: list[texts.Word], text: str) -> int:
+def _read(found: Sequence[Word], text: str) -> int:
     """Return where the model stopped reading: behind the last word that it has a token of."""
     behind = text[found[-1].end :] if found else text
     return len(text) if not behind.strip() else len(text) - len(behind)

@@ -1,4 +1,4 @@
-"""What an explanation is: the records that explaining produces, and the function of a model that is explained.
+"""What an explanation is: the records that explaining produces, and the function that is explained.
 
 Of a classifier that is the log-odds of one answer against all others, in nats: it does not saturate where a
 probability does, and no constant added to all logits changes it. Of an anomaly model it is the score.

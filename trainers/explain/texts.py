@@ -77,7 +77,8 @@ def integrated(
     with torch.inference_mode():
         output, baseline = float(function(given, mask)), float(function(base, mask))
     bound = max(_ABSOLUTE, _RELATIVE * abs(output - baseline))
-    embeddings = LayerIntegratedGradients(function, backbone.model.get_input_embeddings())
+    layer = backbone.model.get_input_embeddings()  # type: ignore[operator]  # transformers is not analysed
+    embeddings = LayerIntegratedGradients(function, layer)
     shares, error, taken = np.zeros(len(there.words), dtype=np.float32), abs(output - baseline), 0
     for count in steps if there.words else ():
         found = embeddings.attribute(
