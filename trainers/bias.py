@@ -82,9 +82,9 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
                     self._said(f"answered {rate.label} {gap} {way} often than is true, {shares}", rate.p)
                 )
         if self.miscalibrated:
-            gap = (self.overconfidence or 0.0) - (self.rest_overconfidence or 0.0)
-            way = "more" if gap > 0 else "less"
-            said = f"{_points(abs(gap))} {way} confident for its accuracy than the rest"
+            more = (self.overconfidence or 0.0) - (self.rest_overconfidence or 0.0)
+            way = "more" if more > 0 else "less"
+            said = f"{_points(abs(more))} {way} confident for its accuracy than the rest"
             found.append(self._said(said, self.calibration_p or 0.0))
         return found
 

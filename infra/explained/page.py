@@ -10,7 +10,7 @@ from typing import Final
 
 from infra.explained.told import Told, facts, headline, most, numbered, ranked
 from streams.alerts.page.text import html
-from trainers.explain.explanation import Explanation, Reason
+from trainers.explain.explanation import SCORE, Explanation, Reason
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -23,7 +23,7 @@ def _style() -> str:
 def page(found: Explanation, told: Told) -> str:
     """Return the page of an explanation."""
     title = html(headline(found), 300)
-    body = "\n".join((_text(found), _reasons(found), _facts(found, told)))
+    body = "\n".join((_text(found), _legend(found), _reasons(found), _facts(found, told)))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -48,17 +48,23 @@ def _text(found: Explanation) -> str:
     parts.append(_plain(found.text[at : found.read]))
     if found.read < len(found.text):
         parts.append(f'<span class="unread" title="not read">{_plain(found.text[found.read :])}</span>')
-    legend = (
-        f'<mark class="for" style="--strength:1">speaks for {html(found.label)}</mark> '
-        '<mark class="against" style="--strength:1">speaks against it</mark>'
+    return f'<p class="text">{"".join(parts)}</p>'
+
+
+def _legend(found: Explanation) -> str:
+    more, less = f"speaks for {html(found.label)}", "speaks against it"
+    if found.unit == SCORE:
+        more, less = "raises the score", "lowers it"
+    return (
+        f'<p class="legend"><mark class="for" style="--strength:1">{more}</mark> '
+        f'<mark class="against" style="--strength:1">{less}</mark></p>'
     )
-    return f'<p class="text">{"".join(parts)}</p><p class="legend">{legend}</p>'
 
 
 def _reasons(found: Explanation) -> str:
     readings = any(reason.usual is not None for reason in found.reasons)
     largest = most(found)
-    heads = ["reading" if readings else "word", *(("value", "usually") if readings else ()), "adds", ""]
+    heads = [*(("value", "usually") if readings else ()), "adds"]
     rows = []
     for reason in ranked(found):
         seen = "".join(f'<td class="number">{one}</td>' for one in numbered(reason)) if readings else ""
@@ -68,8 +74,10 @@ def _reasons(found: Explanation) -> str:
             f"<tr><td><code>{html(reason.name)}</code></td>{seen}"
             f'<td class="number">{reason.share:+.3f}</td><td class="bar">{bar}</td></tr>'
         )
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    head = f"<th>{'reading' if readings else 'word'}</th>" + "".join(
+        f'<th class="number">{name}</th>' for name in heads
+    )
+    return f"<table><thead><tr>{head}<th></th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _facts(found: Explanation, told: Told) -> str:

@@ -36,10 +36,11 @@ def facts(found: Explanation, told: Told) -> Iterator[tuple[str, str]]:
     if others:
         yield "classes", ", ".join(f"{shown(label)} {percent(share)}" for label, share in others)
     total = sum(reason.share for reason in found.reasons)
-    without = "without them" if found.unit != SCORE else "the score of a usual row"
+    base = "with every word masked" if found.text else "for training rows on average"
+    parts = "words" if found.text else "readings"
     missed = f"completeness error {found.error:.2g}, bound {found.bound:.2g}"
-    added = f"{found.output:.3f} = {found.baseline:.3f} {without} {total:+.3f} by all of them ({missed})"
-    yield f"{found.unit} of {shown(found.label)}", added
+    name = found.unit if found.unit == SCORE else f"{found.unit} of {shown(found.label)}"
+    yield name, f"{found.output:.3f} = {found.baseline:.3f} {base} {total:+.3f} by the {parts} ({missed})"
     yield "method", shown(found.method, 300)
     hidden = len(found.reasons) - _RANKED
     if hidden > 0:

@@ -7,9 +7,9 @@ gradients, so an increment of a head need not load the encoder's network for it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -72,20 +72,41 @@ class Explanations(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class _Shares(NamedTuple):
+    """The shares of a class's explained rows by name, of `held_out` rows; `seen` of readings, mean and usual."""
+
+    rows: list[dict[str, float]]
+    held_out: int
+    seen: Mapping[str, tuple[float | None, float]] = {}
+
+    def told(self, sign: int) -> tuple[Speaks, ...]:
+        """Return what speaks for the class (1) or against it (-1), most first.
+
+        Shares are rounded to the digits in which processors agree.
+        """
+        means: defaultdict[str, float] = defaultdict(float)
+        for shares in self.rows:
+            for name, share in shares.items():
+                means[name] += share / len(self.rows)
+        rounded = {name: round(mean, 4) for name, mean in means.items()}
+        told = []
+        for name in sorted(rounded, key=lambda name: (-sign * rounded[name], name)):
+            if sign * rounded[name] <= 0:
+                break
+            value, usual = self.seen.get(name, (None, None))
+            count = sum(name in shares for shares in self.rows)
+            told.append(Speaks(name=name, share=rounded[name], rows=count, value=value, usual=usual))
+        return tuple(told)
+
+
 def by_class(candidate: Model, data: Dataset, *, sound: bool) -> Explanations:
     """Return what speaks for each class of a candidate; of one that is not `sound` why nothing does."""
     if not sound:
         return Explanations(note="Not explained: the candidate is broken, so its answers have no reasons.")
     rows = _by_label(candidate, data.test)
-    found = (
-        _readings(candidate, data, rows)
-        if candidate.encoder is None
-        else _texts(candidate, candidate.encoder, rows)
-    )
-    told = [told for spoken in found.classes for told in (*spoken.speaks_for, *spoken.against)]
-    if not np.isfinite([one.share for one in told]).all():
-        return Explanations(note="Not explained: some of its answers are no finite numbers.")
-    return found
+    if candidate.encoder is None:
+        return _readings(candidate, data, rows)
+    return _texts(candidate, candidate.encoder, rows)
 
 
 def markdown(found: Explanations) -> list[str]:
@@ -137,30 +158,22 @@ def _drawn(row: Row) -> bytes:
     return key(_SEED, row.source, row.id)
 
 
-def _texts(candidate: Model, encoder: Encoder, rows: dict[str, list[Row]]) -> Explanations:
+def _texts(candidate: Model, encoder: Encoder, rows: Mapping[str, list[Row]]) -> Explanations:
     found: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     left = _TOKENS
     for label, row in _in_turns(rows):
         there = texts.tokens(encoder.tokenizer, row.text)
         cost = (2 * len(there.words) + 1) * len(there.ids)
-        if not there.words or cost > left:
-            continue
-        left -= cost
-        found[label].append(_of_text(candidate, encoder, there, label))
+        if there.words and cost <= left:
+            left -= cost
+            found[label].append(_of_text(candidate, encoder, there, label))
     silent = [label for label in rows if not found[label]]
-    return Explanations(
-        unit=unit_of(candidate.network),
-        method=f"Shapley values of words, masked in an order and its reverse; {candidate.precision} graph",
-        classes=tuple(
-            Spoken(
-                label=label, rows=len(found[label]), held_out=len(rows[label]),
-                speaks_for=_told(found[label]), against=_told(found[label], against=True),
-            )
-            for label in rows
-            if found[label]
-        ),
-        note=f"Not explained, for their texts are too long: {', '.join(silent)}." if silent else "",
-    )  # fmt: skip
+    return _section(
+        candidate,
+        f"Shapley values of words, masked in an order and its reverse; {candidate.precision} graph",
+        {label: _Shares(found[label], len(rows[label])) for label in rows if found[label]},
+        f"Not explained, for their texts are too long: {', '.join(silent)}." if silent else "",
+    )
 
 
 def _of_text(candidate: Model, encoder: Encoder, there: texts.Tokens, label: str) -> dict[str, float]:
@@ -182,67 +195,50 @@ def _of_text(candidate: Model, encoder: Encoder, there: texts.Tokens, label: str
     return dict(found)
 
 
-def _readings(candidate: Model, data: Dataset, rows: dict[str, list[Row]]) -> Explanations:
+def _readings(candidate: Model, data: Dataset, rows: Mapping[str, list[Row]]) -> Explanations:
     network, features = candidate.network, candidate.features
     against = readings.background(network, data.training, features, _SEED)[:_BACKGROUND]
-    classes = []
+    found = {}
     for label, held_out in rows.items():
         chosen = held_out[:ROWS]
         if not chosen:
             continue
         values = candidate.inputs(chosen)
-        found, _, _ = readings.shares(network, values, against, label, most=_ORDERS, seed=_SEED)
-        shares = [dict(zip(features, row, strict=True)) for row in found.tolist()]
+        shares, _, _ = readings.shares(network, values, against, label, most=_ORDERS, seed=_SEED)
         seen = {
             name: (_mean(column), float(usual))
             for name, column, usual in zip(features, values.T, network.centre, strict=True)
         }
-        classes.append(
-            Spoken(
-                label=label, rows=len(chosen), held_out=len(held_out),
-                speaks_for=_told(shares, seen), against=_told(shares, seen, against=True),
-            )
-        )  # fmt: skip
-    return Explanations(
-        unit=unit_of(network),
-        method=f"Shapley values of readings, {readings.told_orders(len(features), _ORDERS)} orders, "
-        f"against {len(against)} training rows",
-        classes=tuple(classes),
-    )
+        by_name = [dict(zip(features, row, strict=True)) for row in shares.tolist()]
+        found[label] = _Shares(by_name, len(held_out), seen)
+    orders = readings.told_orders(len(features), _ORDERS)
+    method = f"Shapley values of readings, {orders} orders, against {len(against)} training rows"
+    return _section(candidate, method, found)
 
 
-def _in_turns(rows: dict[str, list[Row]]) -> Iterable[tuple[str, Row]]:
+def _section(
+    candidate: Model, method: str, found: Mapping[str, _Shares], note: str = ""
+) -> Explanations:  # fmt: skip
+    """Return what is told of the classes, or that nothing is where any share is no number."""
+    shares = [share for one in found.values() for row in one.rows for share in row.values()]
+    if not np.isfinite(shares).all():
+        return Explanations(note="Not explained: some of its answers are no finite numbers.")
+    classes = tuple(
+        Spoken(
+            label=label, rows=len(one.rows), held_out=one.held_out,
+            speaks_for=one.told(1)[:TOLD], against=one.told(-1)[:_AGAINST],
+        )
+        for label, one in found.items()
+    )  # fmt: skip
+    return Explanations(unit=unit_of(candidate.network), method=method, classes=classes, note=note)
+
+
+def _in_turns(rows: Mapping[str, list[Row]]) -> Iterable[tuple[str, Row]]:
     """Yield a row of each class, then a second of each, up to the most of a class."""
     for turn in zip_longest(*(held_out[:ROWS] for held_out in rows.values())):
         for label, row in zip(rows, turn, strict=True):
             if row is not None:
                 yield label, row
-
-
-def _told(
-    rows: Sequence[dict[str, float]],
-    seen: dict[str, tuple[float | None, float]] | None = None,
-    *,
-    against: bool = False,
-) -> tuple[Speaks, ...]:
-    """Return what speaks for a class, or against it, most first."""
-    means: defaultdict[str, float] = defaultdict(float)
-    for shares in rows:
-        for name, share in shares.items():
-            means[name] += share / len(rows)
-    sign = -1 if against else 1
-    order = sorted((name for name in means if sign * means[name] > 0), key=lambda n: (-sign * means[n], n))
-    told = []
-    for name in order[: _AGAINST if against else TOLD]:
-        value, usual = (seen or {}).get(name, (None, None))
-        count = sum(name in shares for shares in rows)
-        told.append(Speaks(name=name, share=_rounded(means[name]), rows=count, value=value, usual=usual))
-    return tuple(told)
-
-
-def _rounded(share: float) -> float:
-    """Return a share without the digits in which one processor differs from another."""
-    return round(share, 4)
 
 
 def _mean(column: np.ndarray[tuple[int], np.dtype[np.float32]]) -> float | None:
