@@ -73,7 +73,7 @@ class Explanations(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Shares(NamedTuple):
-    """The shares of a class's explained rows by name, of `held_out` rows; `seen` of readings, mean and usual."""
+    """The shares of a class's explained rows, by name; `seen` are readings' means and what is usual."""
 
     rows: list[dict[str, float]]
     held_out: int

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from schemas.config import Learn
 from tests.unit.trainers import tiny
 from trainers.backbone import Backbone
+from trainers.dataset import Array
 from trainers.explain.explanation import explained
 from trainers.explain.texts import Attributed, integrated, tokens
 from trainers.finetune import tune
@@ -46,7 +47,7 @@ def learnt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Learnt(backbone, head, tokenizer)
 
 
-def _vector(backbone: Backbone, tokenizer: Tokenizer, text: str) -> np.ndarray:
+def _vector(backbone: Backbone, tokenizer: Tokenizer, text: str) -> Array:
     ids = torch.tensor([tokenizer.encode(text).ids])
     with torch.inference_mode():
         return np.asarray(backbone(ids, torch.ones_like(ids)))
