@@ -22,6 +22,7 @@ from trainers.encoder import Encoder
 from trainers.explain import readings, texts
 from trainers.explain.explanation import explained, unit_of
 from trainers.explain.shapley import shapley
+from trainers.explain.words import words
 from trainers.markdown import cell, code
 from trainers.model import ANOMALY, Model
 from trainers.reservoir import key
@@ -31,10 +32,16 @@ ROWS: Final = 8
 TOLD: Final = 8
 _AGAINST: Final = 3
 _SEED: Final = 11
-_TOKENS: Final = 10_000
-"""Tokens that the graph may read for it: one to four seconds of MiniLM on one core."""
+_TOKENS: Final = 20_000
+"""Tokens that the graph may read for it: two to three seconds of MiniLM on one core that is free."""
+
+_WORDS: Final = 16
+"""Words of a text that are told one by one: those that most rows of its class have; the rest is one part."""
 
 _ORDERS: Final = 24
+_STEPS: Final = 10**8
+"""Readings that may be moved for it: about two seconds; of many readings fewer orders are walked."""
+
 _AT_ONCE: Final = 16
 _BACKGROUND: Final = 16
 
@@ -160,59 +167,72 @@ def _drawn(row: Row) -> bytes:
 
 def _texts(candidate: Model, encoder: Encoder, rows: Mapping[str, list[Row]]) -> Explanations:
     found: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+    common = {
+        label: Counter(name for row in held_out for name in {word.name for word in words(row.text)})
+        for label, held_out in rows.items()
+    }
     left = _TOKENS
     for label, row in _in_turns(rows):
         there = texts.tokens(encoder.tokenizer, row.text)
-        cost = (2 * len(there.words) + 1) * len(there.ids)
-        if there.words and cost <= left:
+        told = sorted(range(len(there.words)), key=lambda n: (-common[label][there.words[n].name], n))[
+            :_WORDS
+        ]
+        cost = (2 * min(len(there.words), len(told) + 1) + 1) * len(there.ids)
+        if told and cost <= left:
             left -= cost
-            found[label].append(_of_text(candidate, encoder, there, label))
+            found[label].append(_of_text(candidate, encoder, there, sorted(told), label))
     silent = [label for label in rows if not found[label]]
     return _section(
         candidate,
         f"Shapley values of words, masked in an order and its reverse; {candidate.precision} graph",
         {label: _Shares(found[label], len(rows[label])) for label in rows if found[label]},
-        f"Not explained, for their texts are too long: {', '.join(silent)}." if silent else "",
+        f"Not explained, for a training has no time for more texts: {', '.join(silent)}." if silent else "",
     )
 
 
-def _of_text(candidate: Model, encoder: Encoder, there: texts.Tokens, label: str) -> dict[str, float]:
-    """Return the shares of a text's words in the log-odds of a label, by word."""
+def _of_text(
+    candidate: Model, encoder: Encoder, there: texts.Tokens, told: list[int], label: str
+) -> dict[str, float]:
+    """Return the shares of the `told` words of a text in the log-odds of a label, by word."""
 
     def function(ids: Tensor) -> Tensor:
         vectors = encoder.vectors(ids.tolist(), candidate.precision)
         return explained(candidate.network, torch.from_numpy(candidate.network.answer(vectors)), label)
 
+    part = {word: number for number, word in enumerate(told)}
+    rest = len(told) if len(told) < len(there.words) else 0
     # A special token is the same at both ends, so it may come and go with any word.
-    parts = torch.tensor([max(0, owner) for owner in there.owners])
+    parts = torch.tensor([part.get(owner, 0 if owner < 0 else rest) for owner in there.owners])
     shares = shapley(
         function, there.ids.unsqueeze(0), there.blanked.unsqueeze(0), parts,
         most=2, seed=_SEED, at_once=_AT_ONCE,
     )[0]  # fmt: skip
     found: defaultdict[str, float] = defaultdict(float)
-    for word, share in zip(there.words, shares.tolist(), strict=True):
-        found[word.name] += share
+    for word, share in zip(told, shares.tolist(), strict=False):  # the rest's share comes last
+        found[there.words[word].name] += share
     return dict(found)
 
 
 def _readings(candidate: Model, data: Dataset, rows: Mapping[str, list[Row]]) -> Explanations:
     network, features = candidate.network, candidate.features
     against = readings.background(network, data.training, features, _SEED)[:_BACKGROUND]
+    cost = max(1, len(rows) * ROWS * len(against) * len(features) ** 2)
+    orders = max(1, min(_ORDERS, _STEPS // cost) // 2) * 2
     found = {}
     for label, held_out in rows.items():
         chosen = held_out[:ROWS]
         if not chosen:
             continue
         values = candidate.inputs(chosen)
-        shares, _, _ = readings.shares(network, values, against, label, most=_ORDERS, seed=_SEED)
+        shares, _, _ = readings.shares(network, values, against, label, most=orders, seed=_SEED)
         seen = {
             name: (_mean(column), float(usual))
             for name, column, usual in zip(features, values.T, network.centre, strict=True)
         }
         by_name = [dict(zip(features, row, strict=True)) for row in shares.tolist()]
         found[label] = _Shares(by_name, len(held_out), seen)
-    orders = readings.told_orders(len(features), _ORDERS)
-    method = f"Shapley values of readings, {orders} orders, against {len(against)} training rows"
+    walked = readings.told_orders(len(features), orders)
+    method = f"Shapley values of readings, {walked} orders, against {len(against)} training rows"
     return _section(candidate, method, found)
 
 

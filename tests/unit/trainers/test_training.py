@@ -170,6 +170,11 @@ def test_the_card_says_what_speaks_for_each_class_and_does_so_again(home: Path, 
     model, _ = open_model(folder_of(first.uri), home, 1)
     again, and_again = (by_class(model, data, sound=True) for _ in range(2))
     assert again == and_again and again.classes
+    held = data.recent_held_out
+    texts = [" ".join(row.text for row in held if row.label == one.label) for one in held]
+    long = [msgspec.structs.replace(r, text=f"{r.id} {t}") for r, t in zip(held, texts, strict=True)]
+    of_long = by_class(model, msgspec.structs.replace(data, recent_held_out=long), sound=True)
+    assert {spoken.label for spoken in of_long.classes} == {"normal", "sqli"}, "a part of each is explained"
 
 
 def test_a_planted_word_is_the_reason_of_an_answer(home: Path) -> None:

@@ -17,9 +17,10 @@ HOSTILE = [
     "</style>",
     "\x1b[2J\u202e",
 ]
-TAGS = set(
-    ["html", "head", "meta", "title", "style", "body", "main", "h1", "p", "mark", "span", "table", "thead", "tbody", "tr", "th", "td", "code", "i", "dl", "dt", "dd"]
-)
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "main", "h1", "p", "mark", "span"),
+    *("table", "thead", "tbody", "tr", "th", "td", "code", "i", "dl", "dt", "dd"),
+}
 ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "style", "title"}
 
 
