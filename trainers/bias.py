@@ -48,7 +48,8 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
 
     `accuracy_p` is of Fisher's exact test, a rate's `p` of McNemar's, `calibration_p` of a t-test, each
     corrected for the number of tests of its kind. `overconfidence` is mean confidence less accuracy, None for
-    answers without a probability.
+    answers without a probability. Where one source is worse than the rest, the rest is better than it: only
+    the worse is flagged.
     """
 
     by: str
@@ -58,21 +59,19 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
     rest: float
     accuracy_p: float
     less_accurate: bool
-    more_accurate: bool
     rates: tuple[Rate, ...]
     overconfidence: float | None = None
     rest_overconfidence: float | None = None
     calibration_p: float | None = None
-    miscalibrated: bool = False
+    overconfident: bool = False
 
     @property
     def findings(self) -> list[str]:
         """Return what is flagged, each in a sentence."""
         found = []
-        if self.less_accurate or self.more_accurate:
-            way = "less" if self.less_accurate else "more"
-            gap = _points(abs(self.accuracy - self.rest))
-            found.append(self._said(f"{gap} {way} accurate than the rest", self.accuracy_p))
+        if self.less_accurate:
+            gap = _points(self.rest - self.accuracy)
+            found.append(self._said(f"{gap} less accurate than the rest", self.accuracy_p))
         for rate in self.rates:
             if rate.flagged:
                 way = "more" if rate.answered > rate.true else "less"
@@ -81,10 +80,9 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
                 found.append(
                     self._said(f"answered {rate.label} {gap} {way} often than is true, {shares}", rate.p)
                 )
-        if self.miscalibrated:
-            more = (self.overconfidence or 0.0) - (self.rest_overconfidence or 0.0)
-            way = "more" if more > 0 else "less"
-            said = f"{_points(abs(more))} {way} confident for its accuracy than the rest"
+        if self.overconfident:
+            gap = _points((self.overconfidence or 0.0) - (self.rest_overconfidence or 0.0))
+            said = f"{gap} more confident for its accuracy than the rest"
             found.append(self._said(said, self.calibration_p or 0.0))
         return found
 
@@ -157,7 +155,7 @@ def markdown(found: Sequence[Bias]) -> list[str]:
         return [*lines, f"No source has {LEAST} held-out rows, and {LEAST} of others to set beside them.", ""]
     findings = [finding for bias in found for finding in bias.findings]
     lines += [f"- {cell(finding)}" for finding in findings] or [
-        f"Nothing is flagged: of {len(found)} sources none surely differs by {100 * POINTS:g} points or more."
+        f"Nothing is flagged: no source of {len(found)} is surely worse by {100 * POINTS:g} points or more."
     ]
     heads = ("source", "rows", "accuracy", "of the rest", "p", "confidence less accuracy", "of the rest")
     lines += ["", f"| {' | '.join(heads)} | answered less true |", "|---|--:|--:|--:|--:|--:|--:|---|"]
@@ -184,10 +182,9 @@ def _bias(
     calibration: tuple[Floats, float] | None,
 ) -> Bias:  # fmt: skip
     accuracy, rest = float(right[within].mean()), float(right[~within].mean())
-    sure = p < ALPHA
     bias = Bias(
         by="source", name=name, rows=int(within.sum()), accuracy=accuracy, rest=rest, accuracy_p=p,
-        less_accurate=sure and rest - accuracy >= POINTS, more_accurate=sure and accuracy - rest >= POINTS,
+        less_accurate=p < ALPHA and rest - accuracy >= POINTS,
         rates=rates,
     )  # fmt: skip
     if calibration is None:
@@ -196,7 +193,7 @@ def _bias(
     here, there = float(gaps[within].mean()), float(gaps[~within].mean())
     return msgspec.structs.replace(
         bias, overconfidence=here, rest_overconfidence=there, calibration_p=chance,
-        miscalibrated=chance < ALPHA and abs(here - there) >= POINTS,
+        overconfident=chance < ALPHA and here - there >= POINTS,
     )  # fmt: skip
 
 
