@@ -52,7 +52,7 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
     with profile.step("training"):
         candidate, curve = tuned(job, data, champion, deadline, profile)
     with release.building(releases, job.model) as folder:
-        candidate, manifest, examined, kept = _judged(folder, job, candidate, champion, data, kept, profile)
+        candidate, manifest, examined = _judged(folder, job, candidate, champion, data, kept, profile)
         verdict = examined.verdict
         with profile.step("explaining"):
             reasons = by_class(candidate, data, sound=verdict.sound)
@@ -83,13 +83,13 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
 def _judged(
     folder: Path, job: Job, candidate: Model, champion: Model | None, data: Dataset,
     kept: Golden | None, profile: Profile,
-) -> tuple[Model, Manifest, Examined, Golden | None]:  # fmt: skip
+) -> tuple[Model, Manifest, Examined]:  # fmt: skip
     """Write a candidate's folder and examine it; returns the model in the precision that would be served."""
     home, gate = Path(job.home), job.settings.gate
     with profile.step("export"):
         variants = export.write(folder, candidate.network, candidate.encoder)
     with profile.step("evaluating"):
-        judged, kept = _still_true(data, kept, champion)
+        judged, asked = _still_true(data, kept, champion)
         rows = [row for part in judged_by(judged) for row in part]
         served, agreement = choose_variant(candidate, rows, gate, job.learner.precision)
         candidate = candidate.at(served)
@@ -97,13 +97,14 @@ def _judged(
         manifest = release.complete(
             folder, candidate, _mixed(data), draft(Asked.by(job), candidate, data, variants, version)
         )
-        examined = examine(folder, manifest, candidate, champion, judged, kept, gate, agreement)
-    if examined.verdict.released:
-        kept = kept or golden.draw(home, job.model, judged, gate.golden_rows)
+        examined = examine(folder, manifest, candidate, champion, judged, asked, gate, agreement)
+    if asked is None:  # there was none, or its world is gone
+        released = examined.verdict.released
+        kept = golden.draw(home, job.model, judged, gate.golden_rows) if released else None
     manifest = msgspec.structs.replace(
         manifest, metrics=examined.verdict.metrics, golden_set=kept.version if kept else ""
     )
-    return candidate, manifest, examined, kept
+    return candidate, manifest, examined
 
 
 def _still_true(data: Dataset, kept: Golden | None, champion: Model | None) -> tuple[Dataset, Golden | None]:

@@ -13,6 +13,7 @@ from infra.cli import (
     drift,
     labels,
     models,
+    predict,
     publish,
     read,
     stack,
@@ -44,6 +45,7 @@ for part in (
     dead,
     backtest,
     train,
+    predict,
     bench,
     worker,
 ):

@@ -1,7 +1,7 @@
 """The reckoning: consumes ledger, watch, ClickHouse and Kafka, produces the figures and the story."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from infra.demo.webhook import WebhookReceiver
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse
 from schemas.errors import HeadraceError
-from schemas.release import Release
+from schemas.release import Release, Transition
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ async def collect(
         loop_s=moments.ended - (moments.began or moments.ended),
         peak_rss_bytes=watch.peak_rss_bytes,
         stream=plan.stream,
+        trainings=_trainings(watch.transitions, plan.stream),
     )
     figures.detail = _detail(plan, conductor, webhook, figures)
     steps = await _lineage(settings, conductor, figures)
@@ -75,6 +76,20 @@ async def collect(
         rate=plan.rate,
     )
     return Outcome(story)
+
+
+def _trainings(transitions: Sequence[Transition], stream: str) -> list[tuple[float, float]]:
+    """Return when each training of the stream's model began and when its verdict was there."""
+    spans, began = [], None
+    for step in transitions:
+        if step.stream != stream:
+            continue
+        if step.state == "training":
+            began = step.at.timestamp()
+        elif step.state in {"released", "rejected"} and began is not None:
+            spans.append((began, step.at.timestamp()))
+            began = None
+    return spans
 
 
 def _served(releases: list[Release]) -> list[Release]:
@@ -123,6 +138,10 @@ def _detail(plan: Plan, conductor: Conductor, webhook: WebhookReceiver, figures:
         "accuracy_by_version": _by_version(figures),
         "accuracy_by_class": _by_class(figures),
         "answer_ms": _answer_ms(figures),
+        "prediction_ms": {
+            name: {**found.as_json(), "events": found.count} if found else None
+            for name, found in figures.beside_training().items()
+        },
         "trainer": [
             f"{step.model}: {step.previous} -> {step.state} {step.message}" for step in watch.transitions
         ],

@@ -25,6 +25,8 @@ from schemas.record import Identity
 from schemas.release import Release, Swap
 
 _BELOW: Final = 0.02
+_EDGE_S: Final = 1.0
+_WARM_S: Final = 10.0
 _Z: Final = NormalDist().inv_cdf(0.95)
 
 
@@ -133,7 +135,7 @@ def first_offsets(swaps: Iterable[Swap], release: Release) -> dict[str, int]:
 
 @dataclass
 class Figures:
-    """What `--json` writes, plus `detail`."""
+    """What `--json` writes, plus `detail`. `trainings` are when each began and ended, since 1970."""
 
     ledger: Ledger
     answers: Mapping[Identity, Answer]
@@ -148,6 +150,7 @@ class Figures:
     loop_s: float
     peak_rss_bytes: int
     stream: str
+    trainings: Sequence[tuple[float, float]] = ()
     detail: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -191,6 +194,23 @@ class Figures:
         selectable = ((at - sent[i].sent_at) * 1000 for i, at in self.selectable_at.items() if i in sent)
         predicted = ((a.received_at - sent[i].sent_at) * 1000 for i, a in self.answers.items() if i in sent)
         return {"selectable": Percentiles.of(selectable), "prediction": Percentiles.of(predicted)}
+
+    def beside_training(self) -> dict[str, Percentiles | None]:
+        """Return ingest to prediction of events sent while a training went on, and of those sent before one.
+
+        Events due within a second of a training's beginning or end, or in the first ten seconds, are neither.
+        """
+        waits: dict[str, list[float]] = {"training": [], "steady": []}
+        began = min((start for start, _ in self.trainings), default=float("inf"))
+        for identity, answer in self.answers.items():
+            at = self.ledger.events[identity].sent_at if identity in self.ledger.events else None
+            if at is None:
+                continue
+            if (self.moments.began or 0.0) + _WARM_S <= at < began - _EDGE_S:
+                waits["steady"].append((answer.received_at - at) * 1000)
+            elif any(start + _EDGE_S <= at <= end - _EDGE_S for start, end in self.trainings):
+                waits["training"].append((answer.received_at - at) * 1000)
+        return {name: Percentiles.of(values) for name, values in waits.items()}
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures under their agreed names; a figure that could not be taken is null."""

@@ -26,6 +26,7 @@ from infra.demo.plan import Plan
 from infra.demo.recording import Recorded, load
 from infra.demo.replay import Replay
 from infra.demo.sender import Sender
+from infra.demo.story import Story
 from infra.demo.summary import summary
 from infra.demo.system import System
 from infra.demo.traffic import Traffic
@@ -59,7 +60,12 @@ async def _terminable(plan: Plan) -> int:
 
 
 async def run(plan: Plan) -> int:
-    """Run the demo in the present event loop."""
+    """Run the demo in the present event loop and return its exit status."""
+    return 1 if (await played(plan)).shortcomings else 0
+
+
+async def played(plan: Plan) -> Story:
+    """Run the demo in the present event loop and return what came of it."""
     began = time.monotonic()
     recorded = load(plan.replay, _kind_of(plan.stream)) if plan.replay else []
     prepare(plan.home)
@@ -76,7 +82,7 @@ async def run(plan: Plan) -> int:
             _deliver(plan, display, outcome)
             if plan.keep_up:
                 await _kept_up(plan, display, system)
-            return 1 if outcome.story.shortcomings else 0
+            return outcome.story
 
 
 async def _traffic(

@@ -43,6 +43,16 @@ _NEEDED: Final = {
     Kind.FORECAST: ("target",),
     Kind.ANOMALY: (),
 }
+_ASKED: Final = {
+    Kind.CLASSIFICATION: ("text",),
+    Kind.TOKENS: ("words",),
+    Kind.QA: ("question", "context"),
+    Kind.MLM: ("text",),
+    Kind.CLM: ("text",),
+    Kind.CLUSTERING: ("text",),
+}
+"""What an answer is made from; for readings the features that the model knows."""
+
 _TAKEN: Final = {Kind.QA: ("start",), Kind.CLUSTERING: ("label",), Kind.ANOMALY: ("label",)}
 _SHOWN: Final = 5
 
@@ -62,16 +72,20 @@ def read(
     *,
     skip_bad: bool = False,
     features: Sequence[str] = (),
+    answered: bool = True,
 ) -> Read:
     """Read a file for a task; `columns` says which column a role has, `features` which readings count.
+
+    With `answered` rows must have what is to be learnt; without it, only what an answer is made from.
 
     Raises:
         Fatal: the file is no table, a column is missing, or rows are bad and may not be left out.
     """
     table = open_table(path)
-    places = _places(table, kind, columns)
+    needed = _NEEDED[kind] if answered else _ASKED.get(kind, ())
+    places = _places(table, kind, columns, needed)
     names = _features(table, kind, places, features) if kind in SENSORS else ()
-    make = _maker(table, kind, places, names)
+    make = _maker(table, kind, places, names, needed)
     examples: list[Example] = []
     problems: list[Problem] = []
     for line in table.lines:
@@ -87,17 +101,19 @@ def read(
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise Fatal(f"{told}{more}. Mend them, or leave such rows out with --skip-bad")
     if not examples:
-        raise Fatal(f"{path} holds no row to learn from")
+        raise Fatal(f"{path} holds no row to {'learn from' if answered else 'answer'}")
     return Read(examples, names, problems)
 
 
-def _places(table: Table, kind: Kind, columns: Mapping[str, str]) -> dict[str, int]:
+def _places(
+    table: Table, kind: Kind, columns: Mapping[str, str], needed: Sequence[str]
+) -> dict[str, int]:  # fmt: skip
     """Return where each role's column is.
 
     Raises:
         Fatal: a needed one is not there, or a name that was given is not.
     """
-    wanted = (*_NEEDED[kind], *_TAKEN.get(kind, ()))
+    wanted = dict.fromkeys((*_NEEDED[kind], *_TAKEN.get(kind, ())))
     for role in columns:
         if role not in wanted:
             raise Fatal(f"--column {role}=…: {kind} has no such role; it has: {', '.join(wanted) or 'none'}")
@@ -110,7 +126,7 @@ def _places(table: Table, kind: Kind, columns: Mapping[str, str]) -> dict[str, i
             places[role] = table.names.index(found[0])
         elif named:
             raise Fatal(f"{table.path} has no column {named!r}; it has: {known}")
-        elif role in _NEEDED[kind]:
+        elif role in needed:
             raise Fatal(
                 f"{table.path} has no column for the {role}; say which with --column {role}=NAME, of: {known}"
             )
@@ -131,8 +147,11 @@ def _features(table: Table, kind: Kind, places: Mapping[str, int], asked: Sequen
 
 
 def _maker(
-    table: Table, kind: Kind, places: Mapping[str, int], features: Sequence[str]
+    table: Table, kind: Kind, places: Mapping[str, int], features: Sequence[str], needed: Sequence[str]
 ) -> Callable[[Sequence[Cell]], Example]:
+    def needs(role: str) -> bool:
+        return role in needed
+
     def cell(cells: Sequence[Cell], role: str) -> str:
         found = cells[places[role]]
         if missing(found) or not str(found).strip():
@@ -143,17 +162,22 @@ def _maker(
         return cell(cells, role) if role in places and not missing(cells[places[role]]) else ""
 
     def text(cells: Sequence[Cell]) -> Example:
-        label = cell(cells, "label") if kind is Kind.CLASSIFICATION else optional(cells, "label")
+        label = cell(cells, "label") if needs("label") else optional(cells, "label")
         return Text(cell(cells, "text"), label)
 
     def tagged(cells: Sequence[Cell]) -> Example:
-        words, tags = parts(cell(cells, "words")), parts(cell(cells, "tags"))
+        words, tags = parts(cell(cells, "words")), parts(optional(cells, "tags"))
+        if not needs("tags"):
+            return Tagged(words, ("",) * len(words))
         if len(words) != len(tags):
             raise BadCell(table.names[places["tags"]], f"{len(tags)} tags for {len(words)} words")
         return Tagged(words, tags)
 
     def question(cells: Sequence[Cell]) -> Example:
-        context, answer = cell(cells, "context"), first(cell(cells, "answer"))
+        context = cell(cells, "context")
+        if not needs("answer"):
+            return Question(cell(cells, "question"), context, "", 0)
+        answer = first(cell(cells, "answer"))
         told = first(optional(cells, "start"))
         start = int(float(told)) if is_number(told) else context.find(answer)
         if start < 0 or context[start : start + len(answer)] != answer:
@@ -165,9 +189,9 @@ def _maker(
     def readings(cells: Sequence[Cell]) -> Example:
         values = tuple(number(table.names[place], cells[place], may_miss=True) for place in used)
         target = 0.0
-        if "target" in places:
+        if needs("target"):
             target = number(table.names[places["target"]], cells[places["target"]], may_miss=False)
-        label = cell(cells, "label") if kind is Kind.SENSOR_CLASSIFICATION else optional(cells, "label")
+        label = cell(cells, "label") if needs("label") else optional(cells, "label")
         return Readings(values, label, target)
 
     return {Kind.TOKENS: tagged, Kind.QA: question}.get(kind, readings if kind in SENSORS else text)

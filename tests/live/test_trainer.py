@@ -58,9 +58,8 @@ def settings(stack: Endpoints, unique: str, tmp_path: Path, monkeypatch: pytest.
     )
 
 
-@pytest.fixture
-async def warehouse(settings: Settings) -> AsyncIterator[Warehouse]:
-    """The `events` and `labels` tables as the migrations make them, empty."""
+async def create_tables(settings: Settings) -> None:
+    """Make the `events` and `labels` tables as the migrations make them, in a database of their own."""
     opened = await Warehouse.open(settings.endpoints.clickhouse, "default")
     await opened.command(f"CREATE DATABASE {settings.config.database}")
     for name in ("0001_events.sql", "0003_labels.sql"):
@@ -69,12 +68,18 @@ async def warehouse(settings: Settings) -> AsyncIterator[Warehouse]:
             if statement.strip():
                 await opened.command(statement)
     await opened.close()
+
+
+@pytest.fixture
+async def warehouse(settings: Settings) -> AsyncIterator[Warehouse]:
+    """The `events` and `labels` tables, empty."""
+    await create_tables(settings)
     warehouse = await Warehouse.open(settings.endpoints.clickhouse, settings.config.database)
     yield warehouse
     await warehouse.close()
 
 
-async def _store(warehouse: Warehouse, topic: str, rows: Sequence[samples.Labelled]) -> None:
+async def store(warehouse: Warehouse, topic: str, rows: Sequence[samples.Labelled]) -> None:
     """Insert events and their labels as the sink does."""
     events, labels = [], []
     for event, label in rows:
@@ -156,11 +161,11 @@ async def test_the_loop_from_the_first_rows_to_an_increment(settings: Settings, 
     """Rows bring version 1 by themselves, an alert version 2, its twin and a stale one nothing."""
     topic = settings.topic(topics.CLEAN)
     await create_topics(settings)
-    await _store(warehouse, topic, samples.requests(1, normal=120, sqli=120))
+    await store(warehouse, topic, samples.requests(1, normal=120, sqli=120))
     async with _worker(settings):
         first = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 1)
         assert (first.state, first.parent, first.alert) == (State.RELEASED, None, None)
-        await _store(warehouse, topic, samples.requests(2, after_s=1000, normal=100, sqli=60, xss=90))
+        await store(warehouse, topic, samples.requests(2, after_s=1000, normal=100, sqli=60, xss=90))
         since = samples.START + timedelta(seconds=1000)
         await _raise(settings, _alert("drift-1", since), _alert("drift-2", since))
         second = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 2)
@@ -203,16 +208,16 @@ async def test_a_rejected_candidate_is_followed_by_another_while_the_drift_stand
     """With twice the labels since the drift another is trained, also after a restart; not once it is over."""
     topic = settings.topic(topics.CLEAN)
     await create_topics(settings)
-    await _store(warehouse, topic, samples.requests(1, normal=120, sqli=120))
+    await store(warehouse, topic, samples.requests(1, normal=120, sqli=120))
     since = samples.START + timedelta(seconds=1000)
     async with _worker(settings):
         await _until(settings, topics.RELEASES, Release, lambda release: release.version == 1)
-        await _store(warehouse, topic, samples.requests(2, after_s=1000, normal=65, sqli=65))  # nothing new
+        await store(warehouse, topic, samples.requests(2, after_s=1000, normal=65, sqli=65))  # nothing new
         await _raise(settings, _alert("drift-1", since))
         rejected = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 2)
         assert (rejected.state, rejected.alert) == (State.REJECTED, "drift-1")
         await _until(settings, topics.LOOP, Transition, _nth(2, "watching"))
-    await _store(warehouse, topic, samples.requests(5, after_s=1500, normal=60, sqli=40, xss=100))
+    await store(warehouse, topic, samples.requests(5, after_s=1500, normal=60, sqli=40, xss=100))
     async with _worker(settings):
         third = await _until(settings, topics.RELEASES, Release, lambda release: release.version == 3)
         assert (third.state, third.parent, third.alert) == (State.RELEASED, 1, "drift-1")
@@ -226,7 +231,7 @@ async def test_a_rejected_candidate_is_followed_by_another_while_the_drift_stand
 async def test_an_interrupted_run_is_taken_up_again(settings: Settings, warehouse: Warehouse) -> None:
     """A worker stopped in the middle of its first training trains it after the next start, once."""
     await create_topics(settings)
-    await _store(warehouse, settings.topic(topics.CLEAN), samples.requests(3, normal=100, sqli=100))
+    await store(warehouse, settings.topic(topics.CLEAN), samples.requests(3, normal=100, sqli=100))
     async with _worker(settings):
         await _until(settings, topics.LOOP, Transition, lambda step: step.state == "training")
     assert folders.versions(settings.releases, "requests") == []
@@ -240,8 +245,8 @@ async def test_the_reader_takes_the_newest_label_and_a_balanced_reservoir(
     settings: Settings, warehouse: Warehouse
 ) -> None:
     """Labels by an analyst overrule earlier ones; old rows are drawn equally from the classes."""
-    await _store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
-    await _store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
+    await store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
+    await store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
     reader = Reader(warehouse, "requests", labelled=True)
     since = samples.START + timedelta(seconds=5000)
     assert await reader.count(since) == 80
@@ -265,8 +270,8 @@ async def test_a_dataset_tells_its_windows_and_they_can_be_read_again(
     settings: Settings, warehouse: Warehouse
 ) -> None:
     """Event times, offsets and rows are exact; the recorded queries give the same rows after more came."""
-    await _store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
-    await _store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
+    await store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
+    await store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
     since, learn = samples.START + timedelta(seconds=5000), Learn(replay=80)
     file = memory_file(settings.home, "requests")
     reader = Reader(warehouse, "requests", labelled=True, memory=file)
@@ -281,8 +286,8 @@ async def test_a_dataset_tells_its_windows_and_they_can_be_read_again(
     assert data.description.lineage.alert == "drift-1"
 
     await aeventually(lambda: _later_than(warehouse, recent.parameters["as_of"]))
-    await _store(warehouse, "clean", samples.requests(6, after_s=5100, normal=30, xss=5))
-    await _store(warehouse, "clean", samples.requests(7, after_s=400, normal=90, sqli=5))
+    await store(warehouse, "clean", samples.requests(6, after_s=5100, normal=30, xss=5))
+    await store(warehouse, "clean", samples.requests(7, after_s=400, normal=90, sqli=5))
     for window in (recent, before):
         again = await warehouse.query(window.query, window.parameters)
         assert len(again) == window.rows
@@ -294,8 +299,8 @@ async def test_the_reservoir_is_drawn_in_one_order_by_warehouse_and_memory(
     settings: Settings, warehouse: Warehouse
 ) -> None:
     """What ClickHouse draws is what the reservoir keeps of all; what left the warehouse is still replayed."""
-    await _store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
-    await _store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
+    await store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
+    await store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
     since, learn = samples.START + timedelta(seconds=5000), Learn(replay=80)
     file = memory_file(settings.home, "requests")
     first = await Reader(warehouse, "requests", labelled=True, memory=file).dataset(learn, since)
@@ -309,7 +314,7 @@ async def test_the_reservoir_is_drawn_in_one_order_by_warehouse_and_memory(
 
     for table in ("events", "labels"):
         await warehouse.command(f"TRUNCATE TABLE {settings.config.database}.{table}")
-    await _store(warehouse, "clean", samples.requests(8, after_s=9000, normal=60, sqli=60))
+    await store(warehouse, "clean", samples.requests(8, after_s=9000, normal=60, sqli=60))
     later = samples.START + timedelta(seconds=9000)
     second = await Reader(warehouse, "requests", labelled=True, memory=file).dataset(learn, later)
     assert {row.label for row in second.old} == {"normal", "sqli", "xss"}

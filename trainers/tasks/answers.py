@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from schemas.errors import Fatal
+from trainers.dataset import Array
 from trainers.fit import Batch
 from trainers.recipe import Recipe
 from trainers.tasks.examples import Question
@@ -88,20 +89,12 @@ class AnswerLearner(Headed):
             batch = without_targets(self.collate([number]))
             with torch.inference_mode():
                 found = self.model(**{name: value.to(self.model.device) for name, value in batch.items()})
-            low, high = window.context
             starts, ends = (
-                logits[0, low:high].float().cpu().numpy() for logits in (found.start_logits, found.end_logits)
+                logits[0].float().cpu().numpy() for logits in (found.start_logits, found.end_logits)
             )
-            scores = starts[:, None] + ends[None, :]  # (T, T)
-            allowed = np.triu(np.ones_like(scores, dtype=bool)) & ~np.triu(
-                np.ones_like(scores, dtype=bool), _LONGEST
-            )
-            scores = np.where(allowed, scores, -np.inf)
-            first, last = np.unravel_index(int(scores.argmax()), scores.shape)
-            if scores[first, last] > best:
-                best = scores[first, last]
-                begin, end = window.offsets[low + int(first)][0], window.offsets[low + int(last)][1]
-                wording = self._examples[row].context[begin:end]
+            score, begin, end = best_span(window, starts, ends)
+            if score > best:
+                best, wording = score, self._examples[row].context[begin:end]
         return wording
 
     def metrics(self, rows: Sequence[int]) -> dict[str, float]:
@@ -111,6 +104,20 @@ class AnswerLearner(Headed):
             "exact_match": float(np.mean([plain(truth) == plain(found) for truth, found in pairs])),
             "f1": float(np.mean([overlap(truth, found) for truth, found in pairs])),
         }
+
+
+def best_span(window: Window, starts: Array, ends: Array) -> tuple[float, int, int]:
+    """Return the best answer's logit, and its first character in the context and the one behind its last.
+
+    `starts` and `ends` are the window's logits, (T,) each.
+    """
+    low, high = window.context
+    scores = starts[low:high, None] + ends[None, low:high]  # (C, C)
+    every = np.ones_like(scores, dtype=bool)
+    scores = np.where(np.triu(every) & ~np.triu(every, _LONGEST), scores, -np.inf)
+    first, last = np.unravel_index(int(scores.argmax()), scores.shape)
+    begin, end = window.offsets[low + int(first)][0], window.offsets[low + int(last)][1]
+    return float(scores[first, last]), begin, end
 
 
 def windows(tokenizer: Tokenizer, example: Question, max_tokens: int) -> list[Window]:

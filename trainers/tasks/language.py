@@ -9,7 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import Fatal
@@ -17,6 +19,7 @@ from trainers.devices import choose
 from trainers.fit import Batch, mean_loss
 from trainers.recipe import Recipe
 from trainers.tasks.examples import Text
+from trainers.tasks.generation import alike, greedy, halves
 from trainers.tasks.headed import Headed, counted, summed_cross_entropy, without_targets
 from trainers.tasks.pretrained import IGNORED, inputs
 
@@ -24,6 +27,9 @@ _GUESSED: Final = 0.15
 _MASKED: Final = 0.8
 _REPLACED: Final = 0.5
 """Of those that are not masked."""
+
+_WRITTEN: Final = 24
+"""Test texts that a causal model goes on with: each piece costs a run of the network."""
 
 
 class MaskedLearner(Headed):
@@ -118,6 +124,25 @@ class CausalLearner(Headed):
     def metrics(self, rows: Sequence[int]) -> dict[str, float]:
         """Return the perplexity of blocks."""
         return {"perplexity": perplexity(self, rows, self._batch)}
+
+    def written(self, rows: Sequence[int]) -> dict[str, float]:
+        """Return how much of the first few rows' second halves it writes after the first halves."""
+        self.network.eval()
+        references, found = [], []
+        for row in rows[:_WRITTEN]:
+            ids = self.words.tokenizer.encode(self._texts[row]).ids[: self.max_tokens]
+            first, rest = halves(ids)
+            if rest:
+                more = greedy(self._following, first, len(rest), self.config.eos_token_id)
+                references.append(self.words.tokenizer.decode(rest))
+                found.append(self.words.tokenizer.decode(more))
+        return alike(references, found)
+
+    def _following(self, pieces: list[int]) -> NDArray[np.float32]:
+        given = torch.tensor([pieces], device=self.model.device)
+        with torch.inference_mode():
+            logits = self.model(input_ids=given, use_cache=False).logits[0, -1]
+        return np.asarray(logits.float().cpu())
 
 
 def perplexity(learner: "MaskedLearner | CausalLearner", rows: Sequence[int], size: int) -> float:

@@ -35,8 +35,13 @@ def lagged(series: Array, target: Array, window: int, horizon: int) -> tuple[Arr
     count = len(series) - window - horizon + 1
     if count < 3:
         raise Fatal(f"{len(series)} rows are too few for windows of {window} and a horizon of {horizon}")
-    windows = np.lib.stride_tricks.sliding_window_view(series, window, axis=0)[:count]  # (M, F, window)
-    return np.ascontiguousarray(windows.reshape(count, -1)), target[window + horizon - 1 :][:count]
+    return pasts(series, window)[:count], target[window + horizon - 1 :][:count]
+
+
+def pasts(series: Array, window: int) -> Array:
+    """Return the last `window` readings at each moment that has so many: (N, F) to (M, F · window)."""
+    views = np.lib.stride_tricks.sliding_window_view(series, window, axis=0)  # (M, F, window)
+    return np.ascontiguousarray(views.reshape(len(views), -1))
 
 
 class SensorTask:

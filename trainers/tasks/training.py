@@ -138,7 +138,7 @@ def train(
         },
         device=choose().name,
         weights=weights,
-        model=task.describe(),
+        model=task.describe() | _read(order),
         recipe=order.recipe,
     )
     write(out / REPORT, report)
@@ -151,6 +151,13 @@ def fingerprint(order: Order, examples: Sequence[Example]) -> str:
     digest = hashlib.sha256(msgspec.json.encode(order))
     digest.update(msgspec.json.encode(examples))
     return digest.hexdigest()
+
+
+def _read(order: Order) -> dict[str, object]:
+    """Return how rows become a forecast's windows, for who applies the model to a file."""
+    if order.kind is not Kind.FORECAST:
+        return {}
+    return {"readings": order.features, "window": order.window, "horizon": order.horizon}
 
 
 def _fit(task: Task, checkpoint: Checkpoint, watcher: Watcher) -> tuple[Curve, dict[str, int]]:

@@ -105,7 +105,7 @@ class HeadedTask:
             key = tuple(rows)
             if key not in self._cut:
                 self._cut[key] = self._units(rows)
-            rows = self._cut[key]
+            return self.learner.metrics(self._cut[key]) | self.learner.written(rows)
         return self.learner.metrics(rows)
 
     def export(self, folder: Path) -> dict[str, float]:
@@ -124,12 +124,15 @@ class HeadedTask:
         return {"parity": worst}
 
     def describe(self) -> dict[str, object]:
-        known = {"max_tokens": self.learner.max_tokens}
-        return (
-            {**known, "labels": self.learner.labels}
-            if isinstance(self.learner, TokenLearner)
-            else dict(known)
-        )
+        learner = self.learner
+        known: dict[str, object] = {"max_tokens": learner.max_tokens}
+        if isinstance(learner, TokenLearner):
+            known["labels"] = learner.labels
+        elif isinstance(learner, MaskedLearner):
+            known["mask"] = learner.words.mask
+        elif isinstance(learner, CausalLearner):
+            known["end"] = learner.config.eos_token_id
+        return known
 
     def _units(self, rows: Sequence[int]) -> list[int]:
         cut = self.learner

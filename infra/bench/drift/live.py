@@ -6,9 +6,7 @@ when its last event is due; an alert counts once a read-committed consumer of `a
 """
 
 import asyncio
-import os
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -19,13 +17,13 @@ from infra.bench.drift.plan import STREAMS, LivePlan
 from infra.bench.ingest.generator import cancelled, ended, line, pids, started
 from infra.bench.ingest.load import LoadReport, LoadSpec
 from infra.bench.ingest.usage import Usage, cores
+from infra.bench.stack import Say, inside
 from infra.cli.worker import Worker
-from infra.local.stack import Stack, StackSettings
-from infra.local.workers import worker_specs
+from infra.local.stack import Stack
 from infra.local.workspace import claim
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
-from infra.runtime.settings import Settings, load
+from infra.runtime.settings import Settings
 from schemas import topics
 from schemas.codec import decode
 from schemas.drift import DriftAlert
@@ -33,8 +31,6 @@ from schemas.drift import DriftAlert
 MARKER: Final = ".headrace-bench-drift"
 WORKERS: Final = (Worker.STREAMS, Worker.SINK, Worker.DRIFT)
 _GRACE_S: Final = 30.0
-
-Say = Callable[[str], None]
 
 
 def execute(plan: LivePlan, say: Say) -> dict[str, Any]:
@@ -46,13 +42,11 @@ def execute(plan: LivePlan, say: Say) -> dict[str, Any]:
     claim(plan.home, "headrace bench drift", MARKER)
     config = plan.home / "headrace.toml"
     config.write_text(plan.config(), encoding="utf-8")
-    given = StackSettings.from_environment()
-    services = StackSettings(given.kafka, given.redis, given.clickhouse, usual_ports=False)
-    specs = worker_specs(plan.home, str(config), WORKERS)
-    with Stack(plan.home, specs, services, progress=say) as stack:
-        environment = {"HEADRACE_HOME": str(plan.home), "HEADRACE_CONFIG": str(config)}
-        settings = load({**os.environ, **environment})
-        return asyncio.run(_measure(plan, settings, stack, say))
+
+    async def measured(settings: Settings, stack: Stack) -> dict[str, Any]:
+        return await _measure(plan, settings, stack, say)
+
+    return inside(plan.home, config, WORKERS, measured, say)
 
 
 async def _measure(plan: LivePlan, settings: Settings, stack: Stack, say: Say) -> dict[str, Any]:

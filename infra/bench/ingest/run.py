@@ -6,11 +6,8 @@ selectable (`probe` says how latency follows from that) and what the processes u
 """
 
 import asyncio
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -26,12 +23,12 @@ from infra.bench.ingest.plan import WARM_UP_STREAM, IngestPlan
 from infra.bench.ingest.probe import Probe
 from infra.bench.ingest.usage import Usage
 from infra.bench.ingest.workspace import prepare
+from infra.bench.stack import Say, inside
 from infra.cli.worker import Worker
-from infra.local.stack import Stack, StackSettings
-from infra.local.workers import worker_specs
+from infra.local.stack import Stack
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.settings import Settings, load
+from infra.runtime.settings import Settings
 from schemas import topics
 from schemas.errors import Retryable
 from schemas.record import Outgoing
@@ -43,8 +40,6 @@ _CHUNK_S: Final = 20
 _LAST_LOOK_S: Final = 1.0
 _TELL_EVERY_S: Final = 5.0
 
-Say = Callable[[str], None]
-
 
 def execute(plan: IngestPlan, say: Say) -> dict[str, Any]:
     """Run the benchmark in a stack of its own and return its figures.
@@ -53,20 +48,11 @@ def execute(plan: IngestPlan, say: Say) -> dict[str, Any]:
         HeadraceError: the stack did not start, or what was published never became selectable.
     """
     config = prepare(plan)
-    given = StackSettings.from_environment()
-    services = StackSettings(given.kafka, given.redis, given.clickhouse, usual_ports=False)
-    specs = worker_specs(plan.home, str(config), WORKERS)
-    with Stack(plan.home, specs, services, progress=say) as stack:
-        environment = {"HEADRACE_HOME": str(plan.home), "HEADRACE_CONFIG": str(config)}
-        settings = load({**os.environ, **environment})
-        return asyncio.run(_terminable(plan, settings, stack, say))
 
+    async def measured(settings: Settings, stack: Stack) -> dict[str, Any]:
+        return await measure(plan, settings, stack, say)
 
-async def _terminable(plan: IngestPlan, settings: Settings, stack: Stack, say: Say) -> dict[str, Any]:
-    """Let SIGTERM end the run as Ctrl-C does: in order."""
-    task = asyncio.ensure_future(measure(plan, settings, stack, say))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
+    return inside(plan.home, config, WORKERS, measured, say)
 
 
 async def measure(plan: IngestPlan, settings: Settings, stack: Stack, say: Say) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
 from trainers.metrics import brier, calibration_error, classification, regression, roc_auc
-from trainers.text_metrics import bleu, perplexity, rouge_l, rouge_n
 
 LABELS = ("a", "b", "c")
 
@@ -58,33 +57,3 @@ def test_regression_by_hand() -> None:
     """Errors of 1, 1, 0 and 2."""
     figures = regression(np.array([1.0, 2, 3, 4]), np.array([2.0, 1, 3, 2]))
     assert figures == pytest.approx({"mae": 1.0, "rmse": math.sqrt(1.5), "r2": 1 - 6 / 5})
-
-
-def test_bleu_of_the_published_examples() -> None:
-    """Papineni et al.: `the` seven times has a clipped precision of 2/7; a copy scores 1, less if short."""
-    references = ["the cat is on the mat", "there is a cat on the mat"]
-    assert bleu([references], ["the the the the the the the"]) == 0
-    assert bleu([references], ["the cat is on the mat"]) == pytest.approx(1)
-    assert bleu([["a b c d e f"]], ["a b c d e"]) == pytest.approx(math.exp(-0.2))
-    # hits 5 of 6, 3 of 5, 2 of 4, 1 of 3, no brevity penalty
-    expected = (5 / 6 * 3 / 5 * 2 / 4 * 1 / 3) ** 0.25
-    assert bleu([["the cat sat on the mat"]], ["the cat sat on a mat"]) == pytest.approx(expected)
-    with pytest.raises(ValueError):
-        bleu([], ["a"])
-
-
-def test_rouge_of_the_published_example() -> None:
-    """Lin 2004: against `police killed the gunman`, ROUGE-L is 3/4 for S2 and 2/4 for S3; ROUGE-2 equal."""
-    reference = "police killed the gunman"
-    second, third = "police kill the gunman", "the gunman kill police"
-    assert rouge_l(reference, second).recall == 3 / 4
-    assert rouge_l(reference, third).f1 == 2 / 4
-    assert rouge_n(reference, second, 2).recall == rouge_n(reference, third, 2).recall == 1 / 3
-    assert rouge_l("", "x").f1 == 0 == rouge_n("x", "", 1).f1
-
-
-def test_perplexity_of_a_fair_die() -> None:
-    """Six equally likely tokens."""
-    assert perplexity([math.log(1 / 6)] * 10) == pytest.approx(6)
-    with pytest.raises(ValueError):
-        perplexity([])

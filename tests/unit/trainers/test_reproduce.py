@@ -53,6 +53,28 @@ async def test_an_increment_is_trained_again_to_the_same_figures(releases: Path,
     assert folders.versions(releases, "host") == [1, 2]
 
 
+@pytest.mark.parametrize("turned", [15.0, 1000.0], ids=["a few of the golden rows", "all of them"])
+async def test_what_contradicted_golden_rows_is_trained_again(tmp_path: Path, turned: float) -> None:
+    """The record has the golden rows as they were when the training began, whatever became of them in it."""
+    home = tmp_path / "home"
+    old = samples.readings(1, 400)
+    first = train_first(home, "host", STREAM, old)
+    renamed = {"busy": "idle", "idle": "busy"}
+    recent = [
+        (event, renamed[label] if event.values["cpu"] < turned else label)
+        for event, label in samples.readings(2, 2500, after_s=1000)
+    ]
+    run = home / "trainer" / "runs" / "host-drift-1"
+    run.mkdir()
+    job = Job(
+        home=str(home), stream="host", config=STREAM.model_dump_json(), run=str(run), champion=first
+    )  # fmt: skip
+    outcome = train(job, from_memory(recent, old[:100]))
+    assert outcome.released, outcome.reasons
+    found = await reproduce(home / "releases", "host", 2, tmp_path / "again")
+    assert found.same, found.figures
+
+
 async def test_what_cannot_be_trained_again_says_why(releases: Path, tmp_path: Path) -> None:
     """A parent that was pruned, a folder of an older version, a folder that was changed."""
     orphan = tmp_path / "orphan"

@@ -1,0 +1,240 @@
+"""Hot swaps under full load, live: consumes a plan, produces what was lost, doubled or mixed, and latencies.
+
+Broker and serving worker run as `headrace up` runs them, on this machine. Clean events come by a schedule:
+event n is due at start + n / rate whatever became of those before it, and its latency, up to a read-committed
+consumer of `predictions`, counts from there. *Full load* is seven tenths of what the worker answers a second
+when it never waits; above that, waiting grows without bound and tells nothing of swaps.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+
+from infra.bench.ingest.generator import cancelled
+from infra.bench.stack import Say, inside
+from infra.bench.swap.check import entries, verdict
+from infra.bench.swap.models import label_of, questions, two
+from infra.bench.swap.plan import STREAM, Family, SwapPlan
+from infra.cli.worker import Worker
+from infra.local.stack import Stack
+from infra.local.workers import worker_specs
+from infra.local.workspace import claim
+from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.follow import follow
+from infra.runtime.kafka.produce import Publisher
+from infra.runtime.settings import Settings
+from schemas import codec, topics
+from schemas.clean import Clean
+from schemas.errors import Retryable
+from schemas.prediction import Prediction
+from schemas.record import Outgoing
+from schemas.release import Release, Swap
+from trainers.succession import announcement
+
+MARKER: Final = ".headrace-bench-swap"
+_BURST: Final = {Family.TEXT: 1500, Family.SENSOR: 20_000}
+_FULL: Final = 0.7
+_TICK_S: Final = 0.01
+_WITHIN_S: Final = 60.0
+_WARM_S: Final = 5.0
+
+
+class Seen:
+    """What came of the events: answers with the moment they were in hand, swaps, and dead letters."""
+
+    def __init__(self) -> None:
+        self.predictions: list[Prediction] = []
+        self.swaps: list[Swap] = []
+        self.dead = 0
+        self.received_s: dict[str, float] = {}
+        self._came = asyncio.Event()
+
+    async def watch(self, settings: Settings) -> None:
+        """Follow the topics until cancelled."""
+        answers = settings.topic(topics.PREDICTIONS)
+        swaps = settings.topic(topics.SWAPS)
+        async for record in follow(settings, [topics.PREDICTIONS, topics.SWAPS, topics.DEAD]):
+            if record.topic == answers:
+                prediction = codec.decode(record.value or b"", Prediction)
+                self.predictions.append(prediction)
+                self.received_s.setdefault(prediction.id, time.time())
+            elif record.topic == swaps:
+                self.swaps.append(codec.decode(record.value or b"", Swap))
+            else:
+                self.dead += 1
+            self._came.set()
+
+    def taken_over(self) -> int:
+        """Return how many times the worker took a version over."""
+        return sum(swap.outcome == "swapped" for swap in self.swaps)
+
+    @property
+    def rejected(self) -> list[str]:
+        """Return why releases were rejected."""
+        return [swap.message for swap in self.swaps if swap.outcome == "rejected"]
+
+    async def until(self, holds: Any, what: str) -> None:
+        """Wait for something to hold.
+
+        Raises:
+            Retryable: it does not within a minute.
+        """
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                while not holds():
+                    self._came.clear()
+                    await self._came.wait()
+        except TimeoutError:
+            raise Retryable(f"{what} did not come within {_WITHIN_S:.0f} s; {self.rejected or ''}") from None
+
+
+class Load:
+    """Publishes clean events on time and remembers when each was due."""
+
+    def __init__(self, publisher: Publisher, events: Iterator[Clean]) -> None:
+        self.due_s: dict[str, float] = {}
+        self._publisher = publisher
+        self._events = events
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def burst(self, count: int) -> list[str]:
+        """Publish so many at once and return their ids."""
+        return await self._send(list(islice(self._events, count)), time.time())
+
+    async def run(self, rate: float) -> None:
+        """Publish at a rate until cancelled; what is under way then is still acknowledged."""
+        start_s, sent = time.time(), 0
+        try:
+            while True:
+                due = int((time.time() - start_s) * rate) + 1
+                if due > sent:
+                    events = list(islice(self._events, due - sent))
+                    moments = [start_s + (sent + number) / rate for number in range(len(events))]
+                    task = asyncio.create_task(self._send(events, *moments))
+                    self._under_way.add(task)
+                    task.add_done_callback(self._under_way.discard)
+                    sent = due
+                await asyncio.sleep(_TICK_S)
+        finally:
+            await asyncio.gather(*self._under_way)
+
+    async def _send(self, events: list[Clean], *moments: float) -> list[str]:
+        await self._publisher.send_all(
+            [Outgoing(topics.CLEAN.name, event.source.encode(), codec.encode(event)) for event in events]
+        )
+        ids = [event.id for event in events]
+        each = moments if len(moments) == len(ids) else moments * len(ids)
+        self.due_s.update(zip(ids, each, strict=True))
+        return ids
+
+
+def execute(plan: SwapPlan, say: Say) -> dict[str, Any]:
+    """Run the benchmark in a stack of its own and return its figures.
+
+    Raises:
+        HeadraceError: the stack did not start, a model could not be trained, or a swap did not come.
+    """
+    claim(plan.home, "headrace bench swap", MARKER)
+    config = plan.home / "headrace.toml"
+    config.write_text(plan.config(), encoding="utf-8")
+
+    async def measure(settings: Settings, stack: Stack) -> dict[str, Any]:
+        return await _measure(plan, settings, stack, say)
+
+    return inside(plan.home, config, (), measure, say)
+
+
+async def _measure(plan: SwapPlan, settings: Settings, stack: Stack, say: Say) -> dict[str, Any]:
+    await create_topics(settings)
+    stream = settings.config.streams[STREAM]
+    say("training two models")
+    releases = await asyncio.to_thread(two, plan, stream)
+    async with AsyncExitStack() as opened:
+        publisher = await opened.enter_async_context(Publisher(settings, "headrace-bench-swap", linger_ms=1))
+        seen = Seen()
+        watching = asyncio.create_task(seen.watch(settings))
+        opened.push_async_callback(cancelled, [watching])
+        await publisher.send(announcement(releases[0]))
+        (spec,) = worker_specs(plan.home, str(plan.home / "headrace.toml"), (Worker.SERVING,))
+        await asyncio.to_thread(stack.add_worker, spec)
+        await seen.until(lambda: seen.taken_over() >= 1, "the first model")
+        load = Load(publisher, questions(plan, stream, datetime.now(UTC)))
+        bears = await _capacity(plan, load, seen)
+        rate = plan.rate or round(_FULL * bears, 1)
+        say(f"it answers {bears:,.0f} events/s when it never waits; the load is {rate:,.0f} events/s")
+        loading = asyncio.create_task(load.run(rate))
+        opened.push_async_callback(cancelled, [loading])
+        begun = time.time()
+        await asyncio.sleep(_WARM_S + plan.steady_s)
+        swapping = time.time()
+        await _swap(plan, releases, publisher, seen, say)
+        ended = time.time()
+        await cancelled([loading])
+        await seen.until(lambda: len(seen.received_s) >= len(load.due_s), "the last answers")
+        spans = {"steady": (begun + _WARM_S, swapping), "swapping": (swapping, ended)}
+        return _figures(plan, rate, bears, load, seen, spans)
+
+
+async def _capacity(plan: SwapPlan, load: Load, seen: Seen) -> float:
+    """Return how many events a second the worker answers when it never waits."""
+    await load.burst(100)
+    await seen.until(lambda: len(seen.received_s) >= 100, "the first answers")
+    before = len(seen.received_s)
+    began = time.monotonic()
+    ids = await load.burst(_BURST[plan.family])
+    await seen.until(lambda: len(seen.received_s) >= before + len(ids), "the burst's answers")
+    return len(ids) / (time.monotonic() - began)
+
+
+async def _swap(
+    plan: SwapPlan, releases: tuple[Release, Release], publisher: Publisher, seen: Seen, say: Say
+) -> None:
+    """Announce the other version, again and again, each once the one before it has taken over."""
+    for number in range(1, plan.swaps + 1):
+        await publisher.send(announcement(releases[number % 2]))
+        await seen.until(lambda wanted=number + 1: seen.taken_over() >= wanted, f"swap {number}")
+        if number % 10 == 0 or number == plan.swaps:
+            say(f"{number} of {plan.swaps} swaps")
+        await asyncio.sleep(plan.pause_s)
+
+
+def _figures(
+    plan: SwapPlan, rate: float, bears: float, load: Load, seen: Seen, spans: dict[str, tuple[float, float]]
+) -> dict[str, Any]:
+    lost, doubled, mixed = verdict(load.due_s, seen.predictions, seen.swaps, label_of)
+    waits = {
+        name: [
+            (seen.received_s[event] - due) * 1000
+            for event, due in load.due_s.items()
+            if start <= due < end and event in seen.received_s
+        ]
+        for name, (start, end) in spans.items()
+    }
+    loads = [swap.load_ms for swap in seen.swaps if swap.outcome == "swapped"]
+    return {
+        "swaps": seen.taken_over() - 1,
+        "failed": seen.dead + len(seen.rejected),
+        "lost": lost,
+        "doubled": doubled,
+        "mixed": mixed,
+        "p99_ms": {name: _percentile(values, 99) for name, values in waits.items()},
+        "p50_ms": {name: _percentile(values, 50) for name, values in waits.items()},
+        "max_ms": {name: _percentile(values, 100) for name, values in waits.items()},
+        "events": {name: len(values) for name, values in waits.items()},
+        "family": plan.family.value,
+        "rate": rate,
+        "bears": round(bears, 1),
+        "load_ms": {"p50": _percentile(loads, 50), "max": _percentile(loads, 100)},
+        "ledger_entries": sum(map(len, entries(seen.swaps).values())),
+        "seconds": {name: round(end - start, 1) for name, (start, end) in spans.items()},
+    }
+
+
+def _percentile(values: list[float], share: int) -> float | None:
+    return round(float(np.percentile(values, share)), 2) if values else None

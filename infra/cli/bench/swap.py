@@ -1,0 +1,81 @@
+"""`headrace bench swap`: models are swapped under full load, and every answer is checked."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.bench.swap.plan import Family
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command to the group."""
+    group.command("swap")(swap)
+
+
+def swap(
+    swaps: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 100,
+    family: Annotated[
+        Family, typer.Option(help="text: MiniLM with a head; sensor: a small network.")
+    ] = Family.TEXT,
+    rate: Annotated[
+        float, typer.Option(min=0.0, help="Events a second; 0: seven tenths of what the worker bears.")
+    ] = 0.0,
+    steady: Annotated[float, typer.Option(min=1.0, help="Seconds that are measured without a swap.")] = 20.0,
+    home: Annotated[Path, typer.Option(help="Its own data folder; an earlier run's is emptied.")] = Path(
+        ".headrace/bench-swap"
+    ),
+    json: Annotated[
+        str, typer.Option("--json", help="Write the figures as JSON to this file; - for standard output.")
+    ] = "",
+) -> None:
+    """Swap between two models while events come, and show that nobody notices.
+
+    A real broker and the serving worker as `headrace up` runs it. Every event
+    must be answered once, by the version that the swap ledger names for its
+    offset, with a label that only this version has. No two texts are the same,
+    so that the cache answers none.
+
+    Exits with 1 if an event was lost, doubled, answered by the wrong version or
+    refused, or a swap failed.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from infra.bench.swap.plan import SwapPlan
+    from infra.bench.swap.run import execute
+    from infra.runtime import log
+
+    log.configure("bench", level="error")
+    console = Console(stderr=json == "-", highlight=False)
+    plan = SwapPlan(home.absolute(), swaps=swaps, family=family, rate=rate, steady_s=steady)
+    figures = execute(plan, console.print)
+    console.print(_table(figures))
+    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
+    if json == "-":
+        sys.stdout.buffer.write(text)
+    elif json:
+        Path(json).write_bytes(text)
+    if any(figures[name] for name in ("failed", "lost", "doubled", "mixed")) or figures["swaps"] != swaps:
+        raise typer.Exit(1)
+
+
+def _table(figures: dict[str, Any]) -> "Table":
+    """Lay the figures out for people."""
+    from rich.table import Table
+
+    title = f"{figures['swaps']} swaps, {figures['family']}, {figures['rate']:g} events/s"
+    table = Table(title=title)
+    for name in ("", "events", "p50 (ms)", "p99 (ms)", "longest (ms)"):
+        table.add_column(name, justify="right")
+    for name in figures["p99_ms"]:
+        table.add_row(
+            name, *(str(figures[key][name]) for key in ("events", "p50_ms", "p99_ms", "max_ms"))
+        )  # fmt: skip
+    counts = ", ".join(f"{name} {figures[name]}" for name in ("failed", "lost", "doubled", "mixed"))
+    table.caption = f"{counts}; a model is loaded in {figures['load_ms']['p50']:g} ms"
+    return table
