@@ -16,16 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.release import Manifest, Task, TrainingRange
+from trainers import bias
+from trainers.bias import Bias
 from trainers.dataset import Dataset, Row
 from trainers.examine import Examined
+from trainers.explain import classes
+from trainers.explain.classes import Explanations
 from trainers.finetune import Curve
+from trainers.markdown import cell
 from trainers.model import ANOMALY, Model, answers
 from trainers.outcome import Job
 from trainers.slices import Slice
 
 Truths = NDArray[np.bool_]
 
-_SOFTWARE: Final = ("headrace", "torch", "transformers", "tokenizers", "onnx", "numpy")
+_SOFTWARE: Final = ("headrace", "torch", "transformers", "tokenizers", "onnx", "captum", "numpy")
 _PARTS: Final = 50
 _FEW: Final = 30
 """Held-out rows below which the figures of a part are mostly chance."""
@@ -45,6 +50,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """`model_card.json`. `reasons` are the gate's; `parent_accuracy` is what the parent showed then.
 
     `parts` say what the rows were of, `weakest` where the candidate did worst; `golden_set` is its version.
+    `explanations` say what speaks for each class, `bias` where a source is treated otherwise; cards of before
+    there were any have neither.
     """
 
     model: str
@@ -76,6 +83,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     software: dict[str, str]
     limits: tuple[str, ...]
     created_at: datetime
+    explanations: Explanations | None = None
+    bias: tuple[Bias, ...] = ()
 
 
 def software() -> dict[str, str]:
@@ -113,11 +122,12 @@ def _parts(by: str, training: list[str], held_out: list[str], right: Truths) -> 
 
 def card(
     job: Job, data: Dataset, manifest: Manifest, candidate: Model, examined: Examined,
-    parent: Manifest | None, curve: Curve,
+    parent: Manifest | None, curve: Curve, explanations: Explanations,
 ) -> Card:  # fmt: skip
     """Return the card of a judged candidate; `manifest` is that of its release, but for the files."""
     held_out: list[Row] = [*data.recent_held_out, *data.old_held_out]
-    made_of = parts(candidate, data) if "accuracy" in manifest.metrics else ()  # else it is broken
+    sound = examined.verdict.sound
+    made_of = parts(candidate, data) if sound else ()
     return Card(
         model=manifest.model,
         version=manifest.version,
@@ -148,6 +158,8 @@ def card(
         software=software(),
         limits=_limits(manifest, made_of, curve.history.stopped),
         created_at=manifest.created_at,
+        explanations=explanations,
+        bias=bias.of_candidate(candidate, held_out) if sound else (),
     )
 
 
@@ -192,6 +204,8 @@ def markdown(card: Card) -> str:
             f"- base: {card.base or 'none'}; family: {card.family}; served as {card.serve}",
             "",
             *_data(card),
+            *(classes.markdown(card.explanations) if card.explanations is not None else []),
+            *(bias.markdown(card.bias) if "accuracy" in card.metrics else []),
             *_table("measured on held-out rows", [(n, f"{v:.6g}") for n, v in sorted(card.metrics.items())]),
             *_table("gate", [(name, str(value)) for name, value in card.gate.items()]),
             *_table(
@@ -226,8 +240,7 @@ def _data(card: Card) -> list[str]:
         lines += ["| | training rows | held out | right |", "|---|--:|--:|--:|"]
         for part in card.parts:
             right = "" if part.accuracy is None else f"{part.accuracy:.4f}"
-            name = part.name.replace("|", "\\|").replace("\n", " ")
-            lines.append(f"| {part.by} {name} | {part.training} | {part.held_out} | {right} |")
+            lines.append(f"| {part.by} {cell(part.name)} | {part.training} | {part.held_out} | {right} |")
         lines.append("")
     if card.weakest:
         lines += ["Weakest on held-out rows:", "", *(f"- {slice_}" for slice_ in card.weakest), ""]

@@ -116,7 +116,7 @@ class Encoder:
         cache = self._caches[precision]
         new = cache.missing(texts)
         if new:
-            cache.put(new, self._embed(new, precision))
+            cache.put(new, self.vectors(self.tokens(new), precision))
         return cache.get(texts)
 
     def save(self) -> None:
@@ -124,11 +124,11 @@ class Encoder:
         for cache in self._caches.values():
             cache.save()
 
-    def _embed(self, texts: Sequence[str], precision: Precision) -> Vectors:
+    def vectors(self, ids: Sequence[Sequence[int]], precision: Precision = "fp32") -> Vectors:
+        """Return (N, H) float32: the mean-pooled vector of each row of token ids, computed anew."""
         running = self._sessions.get(precision)
         if running is None:
             running = self._sessions[precision] = session(self.graph(precision), self._threads)
-        ids = self.tokens(texts)
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))  # like lengths together: less padding
         size = _BATCH[precision]
         rows: dict[int, Vectors] = {}

@@ -25,6 +25,11 @@ class Verdict:
     reasons: tuple[str, ...]
     metrics: dict[str, float]
 
+    @property
+    def sound(self) -> bool:
+        """Tell whether anything could be measured; what is broken has no figures."""
+        return "accuracy" in self.metrics
+
 
 def judge(evidence: Evidence, gate: Gate) -> Verdict:
     """Judge a candidate; before the first release, whether it is sound and beats a constant answer."""

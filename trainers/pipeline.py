@@ -21,6 +21,7 @@ from trainers.card import card
 from trainers.dataset import Dataset, Row
 from trainers.evaluate import choose_variant, judged_by
 from trainers.examine import Examined, examine
+from trainers.explain.classes import by_class
 from trainers.golden import Golden
 from trainers.manifest import Asked, draft, rejection
 from trainers.model import Model, folder_of, open_model
@@ -53,8 +54,10 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
     with release.building(releases, job.model) as folder:
         candidate, manifest, examined = _judged(folder, job, candidate, champion, data, kept, profile)
         verdict = examined.verdict
+        with profile.step("explaining"):
+            reasons = by_class(candidate, data, sound=verdict.sound)
         with profile.step("release"):
-            story = card(job, data, manifest, candidate, examined, parent, curve)
+            story = card(job, data, manifest, candidate, examined, parent, curve, reasons)
             dossier.describe(folder if verdict.released else Path(job.run), story, curve.history)
             if verdict.released:
                 dossier.keep(folder, job, data, kept)

@@ -15,7 +15,9 @@ import numpy as np
 from trainers.dataset import Row
 from trainers.paired import Paired
 
-_LEAST: Final = 30
+LEAST: Final = 30
+"""Rows below which a slice is not told."""
+
 _TOLD: Final = 3
 _SPANS: Final = 10
 _Z95: Final = 1.96
@@ -49,11 +51,11 @@ def worst(rows: Sequence[Row], pair: Paired) -> list[Slice]:
     Where one source sent all rows, or all rows make one span, there is nothing to compare and nothing told.
     """
     found = []
-    for by, groups in (("source", _by_source(rows)), ("time", _by_time(rows))):
+    for by, groups in (("source", by_source(rows)), ("time", _by_time(rows))):
         told = [
             _slice(by, name, pair, np.array(numbers))
             for name, numbers in groups.items()
-            if len(numbers) >= _LEAST
+            if len(numbers) >= LEAST
         ]
         if len(groups) > 1:
             found += sorted(told, key=lambda one: (one.accuracy, one.name))[:_TOLD]
@@ -70,7 +72,8 @@ def wilson(right: int, rows: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _by_source(rows: Sequence[Row]) -> dict[str, list[int]]:
+def by_source(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """Return the numbers of each source's rows."""
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         groups[row.source].append(number)

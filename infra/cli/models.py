@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from infra.cli import promote, prune, reproduce
+from infra.cli import promote, prune, reproduce, why
 from infra.cli.promote import Words
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _models: Final = typer.Typer(
     name="models",
-    help="List, show and compare releases; promote, roll back, train again, prune.\n\n"
+    help="List, show and compare releases; explain answers; promote, roll back, train again, prune.\n\n"
     "A VERSION is a number (2), a model and a number (requests/2, or requests 2) or an alias: champion"
     " serves, previous served before it, latest is the newest release."
     " The model may be left out where that is clear.",
@@ -27,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for part in (promote, reproduce, prune):
+    for part in (promote, reproduce, prune, why):
         part.register(_models)
     app.add_typer(_models)
 

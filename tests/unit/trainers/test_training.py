@@ -1,5 +1,6 @@
 """From rows to a release folder with the real encoder: first model, increment, what serving will find."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -19,8 +20,11 @@ from tests.unit.trainers import samples
 from trainers import folders, golden
 from trainers.bootstrap import train_first
 from trainers.dataset import from_memory
-from trainers.model import folder_of, open_model
+from trainers.explain.answer import explain
+from trainers.explain.classes import by_class
+from trainers.model import NETWORK, folder_of, open_model
 from trainers.outcome import Job
+from trainers.perceptron import Perceptron
 from trainers.pipeline import train
 
 REQUESTS = Stream.model_validate(
@@ -152,6 +156,56 @@ def test_an_increment_learns_a_new_class_and_keeps_the_old_ones(home: Path, firs
     assert release.training.rows == len(from_memory(recent, old).training)
 
 
+def test_the_card_says_what_speaks_for_each_class_and_does_so_again(home: Path, first: Release) -> None:
+    """Words that make an injection speak for it; a second look says the same, in numbers too."""
+    card = json.loads((folder_of(first.uri) / folders.CARD).read_bytes())
+    told = {spoken["label"]: spoken for spoken in card["explanations"]["classes"]}
+    assert set(told) == {"normal", "sqli"} and card["explanations"]["unit"] == "log-odds"
+    marks = {"<num>", "union", "select", "from", "password", "drop", "table", "sleep", "or", "'", "--", "'='"}
+    assert marks & {word["name"] for word in told["sqli"]["speaks_for"][:5]}
+    assert told["sqli"]["rows"] >= 3
+    text = (folder_of(first.uri) / folders.CARD_TEXT).read_text()
+    assert "## What speaks for each class" in text and "## Bias by source" in text
+    data = from_memory(samples.requests(1, normal=120, sqli=120))
+    model, _ = open_model(folder_of(first.uri), home, 1)
+    again, and_again = (by_class(model, data, sound=True) for _ in range(2))
+    assert again == and_again and again.classes
+    held = data.recent_held_out
+    texts = [" ".join(row.text for row in held if row.label == one.label) for one in held]
+    long = [msgspec.structs.replace(r, text=f"{r.id} {t}") for r, t in zip(held, texts, strict=True)]
+    of_long = by_class(model, msgspec.structs.replace(data, recent_held_out=long), sound=True)
+    assert {spoken.label for spoken in of_long.classes} == {"normal", "sqli"}, "a part of each is explained"
+
+
+def test_a_planted_word_is_the_reason_of_an_answer(home: Path) -> None:
+    """Where one word alone makes a class, it says most for it, and as much against the other."""
+    rows = [
+        (
+            msgspec.structs.replace(event, text=event.text.replace("GET", "GET" if mark else "PUT")),
+            "read" if mark else "write",
+        )
+        for number, (event, _) in enumerate(samples.requests(8, normal=200))
+        if event.text.startswith("GET")
+        for mark in [number % 2]
+    ]
+    release = train_first(home, "planted", REQUESTS, rows)
+    folder = folder_of(release.uri)
+    found = explain(folder, home, text="PUT /search?q=lamp desk")
+    assert found.answer == found.label == "write" and found.text[: found.read] == found.text
+    assert max(found.reasons, key=lambda reason: reason.share).name == "PUT"
+    assert found.error <= found.bound and not found.notes
+    total = found.baseline + sum(reason.share for reason in found.reasons)
+    assert total == pytest.approx(found.output, abs=found.bound + 1e-4)
+    other = explain(folder, home, text="PUT /search?q=lamp desk", label="read")
+    assert other.answer == "write" and other.output == pytest.approx(-found.output, abs=1e-3)
+    assert min(other.reasons, key=lambda reason: reason.share).name == "PUT"
+    assert explain(folder, home, text="PUT /search?q=lamp desk") == found
+    with pytest.raises(Fatal, match="never answers 'x'; it answers read, write"):
+        explain(folder, home, text="PUT /", label="x")
+    with pytest.raises(Fatal, match="reads texts"):
+        explain(folder, home, values={"cpu": 1.0})
+
+
 def test_an_increment_without_anything_new_is_rejected(home: Path, first: Release) -> None:
     """Where the champion is right already nothing is gained, so it stays; the number is used up."""
     rows = samples.requests(3, after_s=2000, normal=60, sqli=60)
@@ -159,6 +213,8 @@ def test_an_increment_without_anything_new_is_rejected(home: Path, first: Releas
     assert not outcome.released
     assert outcome.release.state is State.REJECTED
     assert "not significant" in outcome.reasons[0]
+    card = json.loads((home / "run" / folders.CARD).read_bytes())
+    assert not card["released"] and card["explanations"]["classes"], "rejected ones are explained too"
     assert not (home / "releases" / "requests" / str(outcome.release.version)).exists()
     assert folders.reserve(home, home / "releases", "requests") == outcome.release.version + 1
 
@@ -204,6 +260,27 @@ def test_a_sensor_classifier_regains_its_accuracy_after_a_shift(tmp_path: Path) 
     assert manifest.features == ("cpu", "fan_rpm", "memory_mb", "temperature")
     assert set(manifest.normaliser["median"]) == set(manifest.features)
     assert manifest.variants == {"fp32": "model.fp32.onnx"}
+
+
+def test_a_broken_candidate_ends_its_run_and_its_card_says_why_nothing_is_explained(tmp_path: Path) -> None:
+    """What continues from a champion of NaN is NaN: rejected, with a card, and no error on the way."""
+    stream = Stream.model_validate({"kind": "sensor", "model": {}})
+    first = train_first(tmp_path, "host", stream, samples.readings(1, 300))
+    folder = folder_of(first.uri)
+    network = Perceptron.load(folder / NETWORK)
+    with torch.no_grad():
+        next(iter(network.layers.parameters())).fill_(float("nan"))
+    network.save(folder / NETWORK)
+    manifest, _ = folders.read_manifest(tmp_path / "releases", "host", 1)
+    digest = hashlib.sha256((folder / NETWORK).read_bytes()).hexdigest()
+    changed = msgspec.structs.replace(manifest, files={**manifest.files, NETWORK: digest})
+    (folder / "manifest.json").write_bytes(codec.encode(changed))
+    rows = from_memory(samples.readings(2, 300, after_s=5000))
+    outcome = train(_job(tmp_path, stream, first, stream="host"), rows)
+    assert not outcome.released
+    card = json.loads((tmp_path / "run" / folders.CARD).read_bytes())
+    assert card["explanations"]["classes"] == [] and "broken" in card["explanations"]["note"]
+    assert card["bias"] == []
 
 
 def test_an_anomaly_model_learns_without_labels(tmp_path: Path) -> None:

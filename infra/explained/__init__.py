@@ -1,0 +1,1 @@
+"""Explanations of answers for people: consumes what `trainers.explain` found, produces what they see."""
