@@ -69,7 +69,7 @@ class Run:
 
     `stop` is asked after each step; True saves where the training stands and ends it as `Interrupted`.
     `deadline`, a `time.monotonic()` moment, ends it as if the epochs were over. `recorder` notes the steps of
-    this process: those before a crash went with it.
+    this process: those before a crash went with it. `epoch` hears by which value an epoch is compared.
     """
 
     checkpoint: Checkpoint | None = None
@@ -78,6 +78,7 @@ class Run:
     stop: Callable[[], bool] = lambda: False
     deadline: float = float("inf")
     recorder: Recorder | None = None
+    epoch: Callable[[int, float], None] = lambda _epoch, _value: None
     device: Device = field(default_factory=choose)
 
 
@@ -220,7 +221,9 @@ def _end_epoch(
 
 
 def _noted(standing: Standing, run: Run) -> None:
-    """Tell the recorder of the epoch that ended."""
+    """Tell who listens of the epoch that ended."""
+    if standing.validation:
+        run.epoch(standing.epoch - 1, standing.validation[-1])
     if run.recorder is not None:
         run.recorder.epoch(standing.train[-1], standing.validation[-1] if standing.validation else None)
         if time.monotonic() > run.deadline:

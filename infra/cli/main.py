@@ -19,6 +19,7 @@ from infra.cli import (
     stack,
     streams,
     train,
+    tune,
     worker,
 )
 from schemas.errors import HeadraceError
@@ -45,6 +46,7 @@ for part in (
     dead,
     backtest,
     train,
+    tune,
     predict,
     bench,
     worker,

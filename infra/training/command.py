@@ -76,7 +76,7 @@ def execute(
         console.print(f"left out: {problem}", markup=False)
     order = _with_features(order, known, tests)
     files.out.mkdir(parents=True, exist_ok=True)
-    with _stoppable() as stop, _shown(console) as tell:
+    with stoppable() as stop, _shown(console) as tell:
         around = Surroundings(files.home, way.threads or os.cpu_count() or 1)
         trained = train(
             order, known.examples, tests.examples, files.out, around, Watcher(tell, stop, way.every_s)
@@ -116,7 +116,7 @@ def _claim(out: Path, *, resume: bool) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
+def stoppable() -> Iterator[Callable[[], bool]]:
     """Make the first Ctrl-C (or SIGTERM) a wish to stop after this step; the second ends it at once."""
     wished = threading.Event()
 

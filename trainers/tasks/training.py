@@ -68,11 +68,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Watcher:
-    """Who hears of a training, and may stop it after a step."""
+    """Who hears of a training, and may stop it after a step.
+
+    `epoch` hears, after each epoch of the last phase, by which value it is compared with the others.
+    """
 
     tell: Callable[[str, int, int, float], None] = lambda _step, _done, _total, _loss: None
     stop: Callable[[], bool] = lambda: False
     every_s: float = 30.0
+    epoch: Callable[[int, float], None] = lambda _epoch, _value: None
 
 
 @dataclass
@@ -102,14 +106,7 @@ def train(
     """
     torch.set_num_threads(around.threads)
     began = time.monotonic()
-    if order.kind is Kind.FORECAST:
-        examples, tests = _windows(order, examples), _windows(order, tests) if tests else tests
-    rows = _rows(order, len(examples), len(tests))
-    every = [*examples, *tests]
-    around = around._replace(
-        tell=lambda step, done, total: watcher.tell(step, done, total, float("nan")), stop=watcher.stop
-    )
-    task = _task(order, every, rows, around)
+    task, rows, every = _begun(order, examples, tests, around, watcher)
     before = task.before(rows.test)
     prepared = time.monotonic()
     checkpoint = Checkpoint(out / CHECKPOINT, fingerprint(order, every))
@@ -146,6 +143,43 @@ def train(
     return Trained(report, task, rows, every)
 
 
+def validate(
+    order: Order,
+    examples: Sequence[Example],
+    tests: Sequence[Example],
+    around: Surroundings,
+    watcher: Watcher,
+) -> Curve:
+    """Fit as `train` does, on the same rows, and return the last phase's curve; nothing is written.
+
+    Raises:
+        Interrupted: the watcher stopped it.
+        Fatal: the data or the order cannot be learnt from.
+    """
+    torch.set_num_threads(around.threads)
+    task, _, _ = _begun(order, examples, tests, around, watcher)
+    curve, _ = _fit(task, None, watcher)
+    return curve
+
+
+def _begun(
+    order: Order,
+    examples: Sequence[Example],
+    tests: Sequence[Example],
+    around: Surroundings,
+    watcher: Watcher,
+) -> tuple[Task, Rows, list[Example]]:
+    """Split the rows and make the task: what comes before the first step."""
+    if order.kind is Kind.FORECAST:
+        examples, tests = _windows(order, examples), _windows(order, tests) if tests else tests
+    rows = _rows(order, len(examples), len(tests))
+    every = [*examples, *tests]
+    around = around._replace(
+        tell=lambda step, done, total: watcher.tell(step, done, total, float("nan")), stop=watcher.stop
+    )
+    return _task(order, every, rows, around), rows, every
+
+
 def fingerprint(order: Order, examples: Sequence[Example]) -> str:
     """Return what tells a training apart: everything that its result depends on."""
     digest = hashlib.sha256(msgspec.json.encode(order))
@@ -160,7 +194,7 @@ def _read(order: Order) -> dict[str, object]:
     return {"readings": order.features, "window": order.window, "horizon": order.horizon}
 
 
-def _fit(task: Task, checkpoint: Checkpoint, watcher: Watcher) -> tuple[Curve, dict[str, int]]:
+def _fit(task: Task, checkpoint: Checkpoint | None, watcher: Watcher) -> tuple[Curve, dict[str, int]]:
     """Fit all phases; returns the last one's curve and how many weights there are and how many learnt."""
     curve, weights = Curve([], [], -1, 0.0), {"all": 0, "tuned": 0}
     for phase in task.phases():
@@ -170,6 +204,8 @@ def _fit(task: Task, checkpoint: Checkpoint, watcher: Watcher) -> tuple[Curve, d
             watcher.tell(name, told.done, told.total, told.loss)
 
         run = Run(checkpoint if phase.last else None, watcher.every_s, listener, watcher.stop)
+        if phase.last:
+            run.epoch = watcher.epoch
         parameters = list(phase.learner.network.parameters())
         weights = {
             "all": sum(weight.numel() for weight in parameters),

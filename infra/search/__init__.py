@@ -1,0 +1,1 @@
+"""`headrace tune`: from its files to its page."""
