@@ -34,6 +34,7 @@ def main() -> int:
     from infra.runtime import log
     from trainers import pipeline  # imports torch: the reason for this process
 
+    pipeline.warm()
     log.configure("trainer-job")
     reply({"step": "ready"})
     while True:

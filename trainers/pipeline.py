@@ -5,6 +5,7 @@
 It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.bootstrap`, tests).
 """
 
+import importlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +29,12 @@ from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.outdated import still_true
 from trainers.profile import Profile
+
+
+def warm() -> None:
+    """Load what a training would load in its course: five seconds of one core that no drift then waits for."""
+    importlib.import_module("sklearn.metrics")  # the evaluation's
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first one of a process imports a compiler
 
 
 def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _step: None) -> Outcome:
