@@ -32,7 +32,7 @@ from trainers.profile import Profile
 
 
 def warm() -> None:
-    """Load what a training would load in its course: five seconds of one core that no drift then waits for."""
+    """Load what a training would load in its course: five seconds of a core that no drift then waits for."""
     importlib.import_module("sklearn.metrics")  # the evaluation's
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])  # the first one of a process imports a compiler
 
