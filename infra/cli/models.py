@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from infra.cli import promote, prune, reproduce
+from infra.cli import compress, promote, prune, reproduce
 from infra.cli.promote import Words
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for part in (promote, reproduce, prune):
+    for part in (promote, reproduce, compress, prune):
         part.register(_models)
     app.add_typer(_models)
 
