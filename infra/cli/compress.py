@@ -13,6 +13,7 @@ from schemas.errors import Fatal
 if TYPE_CHECKING:
     from schemas.config import Gate
     from trainers.compression.run import Compressed
+    from trainers.compression.variants import Wishes
 
 
 def register(app: typer.Typer) -> None:
@@ -51,20 +52,16 @@ def compress(  # noqa: PLR0917 - typer gives options by name
     from schemas.config import Gate
     from trainers import folders
     from trainers.compression.run import compress as run
-    from trainers.compression.variants import Wishes
 
     log.configure("compress", level="error")  # to stderr: standard output is the answer's
     wanted = {
         "int8_static": int8_static, "fp16": fp16, "prune": prune, "prune_weights": prune_weights,
         "student_layers": student_layers, "calibration": calibration, "epochs": epochs,
     }  # fmt: skip
-    try:
-        wishes = msgspec.convert(wanted, Wishes)
-    except msgspec.ValidationError as error:
-        raise Fatal(f"--calibration {calibration}: choose minmax, entropy or percentile") from error
     home = settings.home()
     releases = home / "releases"
     model, versions = resolve(words, releases, lambda: read_announced(settings.load()))
+    wishes = _wishes(wanted)
     folders.verify(releases, model, versions[0])
     gate = _gate(releases / model / str(versions[0])) or Gate()
     with tempfile.TemporaryDirectory(prefix="headrace-compress-") as scratch:
@@ -82,6 +79,22 @@ def compress(  # noqa: PLR0917 - typer gives options by name
         typer.echo(json.dumps(said, indent=2))
     if refused:
         raise Fatal(refused)
+
+
+def _wishes(wanted: dict[str, object]) -> "Wishes":
+    """Return the wanted variants.
+
+    Raises:
+        Fatal: there is no such calibration.
+    """
+    import msgspec
+
+    from trainers.compression.variants import Wishes
+
+    try:
+        return msgspec.convert(wanted, Wishes)
+    except msgspec.ValidationError as error:
+        raise Fatal(f"--calibration {wanted['calibration']}: choose minmax, entropy or percentile") from error
 
 
 def _released(done: "Compressed", home: Path, gate: "Gate", said: dict[str, object]) -> str:
