@@ -95,12 +95,18 @@ def _compression(home: Path, texts: list[Path], rows: int, console: "Console", j
 def _variants(name: str, task: dict[str, Any]) -> "Table":
     from rich.table import Table
 
-    kept = ("bytes", "p50_ms", "p95_ms", "p99_ms", "rows_per_s", "accuracy", "f1_macro", "agreement")
-    table = Table(title=f"{name}, {task['held_out']} held-out rows; best: {task['best']}")
-    for head in ("variant", *kept):
+    shown = {
+        "p50_ms": "p50",
+        "p99_ms": "p99",
+        "rows_per_s": "rows/s",
+        "accuracy": "right",
+        "agreement": "same",
+    }
+    table = Table(title=f"{name}, {task['held_out']} held-out rows; best: {task['best']}", box=None)
+    for head in ("variant", "MB", *shown.values()):
         table.add_column(head, justify="left" if head == "variant" else "right")
     for variant, each in task["compression"].items():
-        table.add_row(variant, *(f"{each[key]:.4g}" for key in kept))
+        table.add_row(variant, f"{each['bytes'] / 1e6:.1f}", *(f"{each[key]:.4g}" for key in shown))
     return table
 
 
