@@ -39,9 +39,9 @@ def compress(  # noqa: PLR0917 - typer gives options by name
     """Make variants of a text release and measure each: size, latency, throughput, quality.
 
     They are calibrated, tuned and measured on the rows that the release folder keeps. The best is the fastest
-    that agrees with FP32 as the gate asks (`min_agreement`) and costs at most .4 points of accuracy and 2 of macro F1. With
-    --release it goes through the gate against the release it was made of, as not worse, and becomes the next
-    version; `headrace models promote` makes it serve.
+    that agrees with FP32 as the gate asks (`min_agreement`) and costs at most .4 points of accuracy and 2 of
+    macro F1. With --release it goes through the gate against the release it was made of, as not worse, and
+    becomes the next version; `headrace models promote` makes it serve.
 
         headrace models compress requests champion --student-layers 3 --page compress.html
     """
