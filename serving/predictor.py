@@ -16,6 +16,7 @@ import numpy.typing as npt
 from schemas.errors import HeadraceError
 from schemas.release import Manifest, Task
 from serving.batching import Outputs, Policy, choose, groups
+from serving.engines import text_shapes
 from serving.release import TOKENIZER, BadRelease, OpenRelease
 from serving.session import Feed, Session
 
@@ -75,8 +76,9 @@ class TextPredictor:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=manifest.max_tokens)
         self._session = Session(
-            opened.graph, inputs=("input_ids", "attention_mask"), outputs=("logits", "score")
-        )
+            opened.graph, inputs=("input_ids", "attention_mask"), outputs=("logits", "score"),
+            shapes=text_shapes(_TEXT_ROWS, manifest.max_tokens),
+        )  # fmt: skip
         self._head = _Head(manifest, self._session.output)
         self._pool = pool
         self._max_tokens = manifest.max_tokens

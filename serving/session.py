@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from infra.runtime.log import get_logger
+from infra.runtime.settings import home
+from serving.engines import TENSORRT, Shapes, asked, installed
 from serving.release import BadRelease
 
 _log = get_logger(__name__)
@@ -85,22 +87,22 @@ def _loadable(folder: Path, library: str) -> str:
 class Session:
     """One loaded graph: named arrays in, the one output array out. Safe to call from several threads."""
 
-    def __init__(self, graph: bytes, *, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, graph: bytes, *, inputs: tuple[str, ...], outputs: tuple[str, ...],
+        shapes: dict[str, Shapes] | None = None, found: Providers | None = None,
+    ) -> None:  # fmt: skip
         """Load a graph that takes exactly `inputs` and gives one of `outputs`.
+
+        `shapes` are what TensorRT builds an engine for; without them it is not asked. `found` are the
+        providers to choose among, else those of this machine. One that cannot take the graph is passed over.
 
         Raises:
             BadRelease: no ONNX graph, one that this runtime cannot run, or other inputs and outputs.
         """
         import onnxruntime
 
-        usable = providers()
-        try:
-            self._session = onnxruntime.InferenceSession(
-                graph, sess_options=_options(onnxruntime), providers=list(usable.usable)
-            )
-        except Exception as error:  # ONNX Runtime's errors share no base
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BadRelease(f"the ONNX graph does not load: {first_line}") from error
+        usable = found or providers()
+        self._session = _opened(onnxruntime, graph, usable, shapes or {})
         self.provider = str(self._session.get_providers()[0])
         taken = {value.name for value in self._session.get_inputs()}
         given = [value.name for value in self._session.get_outputs()]
@@ -122,6 +124,24 @@ class Session:
         """Run the graph; the lock of the interpreter is released meanwhile."""
         result: npt.NDArray[np.float32] = self._session.run([self.output], feed)[0]
         return result
+
+
+def _opened(onnxruntime: Any, graph: bytes, found: Providers, shapes: dict[str, Shapes]) -> Any:
+    """Open a graph on the best provider that takes it."""
+    engines = installed(home()) if shapes and TENSORRT in found.usable else None
+    wanted = asked(found.usable, graph, engines, shapes)
+    for first in range(len(wanted)):
+        try:
+            return onnxruntime.InferenceSession(
+                graph, sess_options=_options(onnxruntime), providers=wanted[first:]
+            )
+        except Exception as error:  # ONNX Runtime's errors share no base
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if first == len(wanted) - 1:
+                raise BadRelease(f"the ONNX graph does not load: {first_line}") from error
+            name = wanted[first] if isinstance(wanted[first], str) else wanted[first][0]
+            _log.warning("session.provider_passed_over", provider=name, reason=first_line)
+    raise BadRelease("no execution provider is usable")
 
 
 def _options(onnxruntime: Any) -> Any:

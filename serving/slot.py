@@ -23,7 +23,7 @@ from serving.release import BadRelease, OpenRelease, model_bytes, open_release
 
 _MEMORY_FACTOR: Final = 3.0
 _MEMORY_SPARE_BYTES: Final = 128 * 1024**2
-_GOLDEN_WITHIN: Final = {"int8": 0.05}
+_GOLDEN_WITHIN: Final = {"int8": 0.05, "int8-static": 0.05}
 _GOLDEN_WITHIN_ELSE: Final = 2e-3
 _CGROUP: Final = Path("/sys/fs/cgroup")
 

@@ -4,6 +4,7 @@ Any encoder that `transformers` knows, with mean pooling over it. Importing `tra
 it happens here alone: when a base model's graphs are made, once, and when its layers are tuned.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Backbone(nn.Module):
     def load(cls, folder: Path, weights: Path | None = None) -> "Backbone":
         """Read a model folder (`config.json`, `model.safetensors`), or tuned `weights` in their place.
 
+        The weights may be of fewer layers, heads or neurons than the base has (`trainers.compression`).
+
         Raises:
             Fatal: `transformers` does not know the architecture, or the weights do not fit it.
         """
@@ -41,7 +44,9 @@ class Backbone(nn.Module):
                 local_files_only=True, use_safetensors=True,
             )  # fmt: skip
             if weights is not None:
-                model.load_state_dict(load_file(weights))
+                tensors = load_file(weights)
+                fitted(model, tensors)
+                model.load_state_dict(tensors)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise Fatal(f"{folder} holds no encoder that can be loaded: {reason}") from error
@@ -58,3 +63,22 @@ class Backbone(nn.Module):
         """Write the model's weights under the names that `transformers` gives them."""
         tensors = {name: value.contiguous() for name, value in self.model.state_dict().items()}
         save_file(tensors, path)
+
+
+def fitted(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Make a model of `transformers` as deep, and its linear maps as wide, as the weights that it will get.
+
+    Attention with fewer heads needs nothing more: how many there are follows from the maps' width.
+    """
+    depth = model.config.num_hidden_layers
+    for name, part in list(model.named_modules()):
+        if isinstance(part, nn.ModuleList) and len(part) == depth:
+            there = {int(key[len(name) + 1 :].split(".")[0]) for key in tensors if key.startswith(f"{name}.")}
+            del part[len(there) :]
+            model.config.num_hidden_layers = len(part)
+    for name, part in list(model.named_modules()):
+        weight = tensors.get(f"{name}.weight")
+        if isinstance(part, nn.Linear) and weight is not None and weight.shape != part.weight.shape:
+            outer, _, own = name.rpartition(".")
+            smaller = nn.Linear(weight.shape[1], weight.shape[0], bias=part.bias is not None)
+            setattr(model.get_submodule(outer), own, smaller)

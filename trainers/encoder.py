@@ -23,11 +23,11 @@ from tokenizers import Tokenizer
 from schemas.errors import Fatal
 from trainers.embeddings import EmbeddingCache, Vectors
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "int8", "int8-static", "fp16"]
 
 OPSET: Final = 17
-_BATCH: Final = {"fp32": 16, "int8": 1}
-"""Rows a run: FP32 rows are independent; dynamic INT8 shares one scale per tensor, so it goes row by row."""
+_BATCH: Final = {"fp32": 16, "int8": 1, "int8-static": 16, "fp16": 1}
+"""Rows a run: FP32 and static INT8 rows are independent; dynamic INT8 has one scale a tensor, FP16 rounds."""
 
 
 def locate(base: str) -> Path:
@@ -92,9 +92,9 @@ class Encoder:
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens)
         self._sessions: dict[Precision, ort.InferenceSession] = {}
-        self._caches = {
+        self._caches: dict[str, EmbeddingCache] = {
             precision: EmbeddingCache(cache / f"{self.digest}-{max_tokens}-{precision}.safetensors")
-            for precision in ("fp32", "int8")
+            for precision in _BATCH
         }
 
     @property

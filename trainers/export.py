@@ -5,7 +5,7 @@ increment costs neither an export nor a quantisation (decision 0006). Sensor net
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import onnx
@@ -18,6 +18,9 @@ from trainers.perceptron import Perceptron
 
 _IR: Final = 9
 """The file format of opset 17's time: every ONNX Runtime since 1.14 reads it."""
+
+
+_PRECISIONS: Final[dict[str, Precision]] = {kind: kind for kind in get_args(Precision)}
 
 
 def network_nodes(
@@ -129,13 +132,13 @@ def parity(
 ) -> dict[str, float]:
     """Return, for each variant, the largest difference between its graph and torch on a sample.
 
-    The INT8 graph is compared with the torch head behind the INT8 encoder: the head itself must be exact.
+    An INT8 graph is compared with the torch head behind the INT8 encoder: the head itself must be exact.
     """
     worst: dict[str, float] = {}
     for precision, file in variants.items():
         running = session(folder / file)
         if encoder is not None and isinstance(sample, list):
-            kind: Precision = "int8" if precision == "int8" else "fp32"
+            kind = _PRECISIONS[precision]
             graph, torch_out = (
                 run_text(running, encoder, sample),
                 network.answer(encoder.features(sample, kind)),

@@ -69,7 +69,7 @@ def _graph(evidence: Evidence, gate: Gate) -> list[str]:
         found.append(f"ONNX and torch differ by {evidence.parity:.2g}, more than {_PARITY}")
     if not evidence.p99_ms <= gate.p99_ms:
         found.append(f"p99 of one answer is {evidence.p99_ms:.1f} ms, more than {gate.p99_ms:g}")
-    if evidence.serve == "int8" and not (evidence.agreement or 0.0) >= gate.min_agreement:
+    if evidence.serve.startswith("int8") and not (evidence.agreement or 0.0) >= gate.min_agreement:
         share = evidence.agreement or 0.0
         found.append(f"INT8 agrees with FP32 on {share:.4f} of rows, less than {gate.min_agreement}")
     return found

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from infra.cli import promote, prune, reproduce, why
+from infra.cli import compress, promote, prune, reproduce, why
 from infra.cli.promote import Words
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for part in (promote, reproduce, prune, why):
+    for part in (promote, reproduce, compress, prune, why):
         part.register(_models)
     app.add_typer(_models)
 
