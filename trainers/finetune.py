@@ -2,7 +2,9 @@
 
 `tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; what lies below a
 text head is tuned by `trainers.fit`. Seeded; it stops early, at the last epoch, or when its time is up, and
-keeps the best weights it saw.
+keeps the best weights it saw. What is judged and kept is the running mean of the weights, not where the
+last steps happened to lead (B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by
+averaging", 1992): increments then differ from the champion by what they learnt, and less by chance.
 """
 
 import copy
@@ -17,6 +19,7 @@ from torch.nn import functional
 
 from schemas.config import Learn
 from trainers.dataset import Array
+from trainers.distillation import SoftTargets
 from trainers.history import OUT_OF_TIME, History, Recorder
 from trainers.perceptron import Perceptron
 
@@ -25,6 +28,8 @@ Indices = NDArray[np.int64]
 _BATCH: Final = 64
 _PATIENCE: Final = 5
 _VALIDATION: Final = 0.1
+_AVERAGED: Final = 0.99
+"""What the running mean keeps of itself at each step, once there were steps enough."""
 
 
 class Curve(NamedTuple):
@@ -57,11 +62,13 @@ def tune(
     *,
     deadline: float,
     checked: Checked | None = None,
+    teacher: SoftTargets | None = None,
 ) -> Curve:
     """Tune `network` in place on (N, F) inputs; `truth` (N,) indexes `network.labels`, None for autoencoders.
 
     The weights kept are those of the lowest loss on `checked`, which is not trained on; without it, on a
-    tenth of the rows. `deadline` is a `time.monotonic()` moment after which no further epoch begins.
+    tenth of the rows. `deadline` is a `time.monotonic()` moment after which no further epoch begins. A
+    classifier is also held to what a `teacher` said of the (N,) rows and then of those `checked`.
     """
     began = time.monotonic()
     torch.manual_seed(learn.seed)
@@ -72,33 +79,41 @@ def tune(
     weights = None if truth is None else class_weights(torch.from_numpy(truth), len(network.labels))
     training, validation = _parted(len(inputs), len(held.inputs))
 
-    def loss_of(rows: Tensor) -> Tensor:
+    def loss_of(network: Perceptron, rows: Tensor) -> Tensor:
         if target is None:
             return network.errors(standard[rows]).mean()
-        return functional.cross_entropy(network.outputs(standard[rows]), target[rows], weight=weights)
+        outputs = network.outputs(standard[rows])
+        loss = functional.cross_entropy(outputs, target[rows], weight=weights)
+        if teacher is None or weights is None:
+            return loss
+        counts = weights[target[rows]]
+        return loss + teacher.loss(outputs, rows, counts) / counts.sum()
 
     optimiser = torch.optim.AdamW(network.parameters(), lr=learn.learning_rate)
     curve, recorder = Curve([], [], 0.0), Recorder("head" if network.kind == "classifier" else "autoencoder")
+    mean, steps = network.clone(), 0
     best, best_loss, waited = copy.deepcopy(network.state_dict()), float("inf"), 0
     for _ in range(learn.epochs):
         network.train()
         losses = []
         for rows in torch.split(training[torch.randperm(len(training))], _BATCH):
-            loss = loss_of(rows)
+            loss = loss_of(network, rows)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             losses.append(loss.item())
             recorder.step(losses[-1], optimiser)
             optimiser.step()
             optimiser.zero_grad()
-        network.eval()
+            steps += 1
+            _average(mean, network, steps)
+        mean.eval()
         with torch.no_grad():
-            loss_now = loss_of(validation).item()
+            loss_now = loss_of(mean, validation).item()
         curve.train.append(float(np.mean(losses)))
         curve.validation.append(loss_now)
         recorder.epoch(curve.train[-1], loss_now)
         waited += 1
         if loss_now < best_loss - 1e-4:
-            best, best_loss, waited = copy.deepcopy(network.state_dict()), loss_now, 0
+            best, best_loss, waited = copy.deepcopy(mean.state_dict()), loss_now, 0
         if waited >= _PATIENCE:
             recorder.stopped = "no better for five epochs"
             break
@@ -106,9 +121,18 @@ def tune(
             recorder.stopped = OUT_OF_TIME
             break
     network.load_state_dict(best)
+    network.eval()
     if network.kind == "autoencoder":
         set_threshold(network, standard[: len(inputs)])
     return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
+
+
+def _average(mean: Perceptron, network: Perceptron, steps: int) -> None:
+    """Move the running mean towards the weights after so many steps; at first it follows closely."""
+    kept = min(_AVERAGED, steps / (steps + 9))
+    with torch.no_grad():
+        for own, new in zip(mean.parameters(), network.parameters(), strict=True):
+            own.lerp_(new, 1 - kept)
 
 
 def _parted(rows: int, checked: int) -> tuple[Tensor, Tensor]:
