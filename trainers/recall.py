@@ -91,7 +91,8 @@ def _asked(job: Job, serving: Manifest, rows: list[Row]) -> list[tuple[Manifest,
     releases = Path(job.home) / "releases"
     there = set(folders.versions(releases, job.model))
     since = min(row.time for row in rows)
-    known, found = {serving.files.get(NETWORK)}, []
+    known = {serving.files.get(NETWORK)}
+    found: list[tuple[Manifest, Path]] = []
     earlier = job.champion.served_before if job.champion else ()
     for version in reversed(earlier):
         if version not in there or len(found) == _VERSIONS:

@@ -1,8 +1,8 @@
 """Labelled streams that arrive part by part: consume real recordings, produce the rows of each increment.
 
 Six parts each, so that a first model is followed by five increments; a part's held-out rows are no rows of
-the stream. Intents (clinc150) bring classes that were never seen, the gas sensors (Vergara et al., "Chemical gas
-sensor drift compensation using classifier ensembles", 2012) readings that drift over months.
+the stream. Intents (clinc150) bring classes that were never seen; the readings of gas sensors (A. Vergara et
+al., "Chemical gas sensor drift compensation using classifier ensembles", 2012) drift over months.
 """
 
 import random
