@@ -2,9 +2,9 @@
 
 `tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; what lies below a
 text head is tuned by `trainers.fit`. Seeded; it stops early, at the last epoch, or when its time is up, and
-keeps the best weights it saw. What is judged and kept is the running mean of the weights, not where the
-last steps happened to lead (B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by
-averaging", 1992): increments then differ from the champion by what they learnt, and less by chance.
+keeps the best weights it saw. What is kept is mostly the running mean of the weights, not where the last
+steps happened to lead (B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging",
+1992): increments then differ from the champion by what they learnt, and less by chance.
 """
 
 import copy
@@ -105,15 +105,17 @@ def tune(
             optimiser.zero_grad()
             steps += 1
             _average(mean, network, steps)
+        network.eval()
         mean.eval()
-        with torch.no_grad():
-            loss_now = loss_of(mean, validation).item()
+        with torch.no_grad():  # while every step still helps the mean lags behind
+            judged = {loss_of(one, validation).item(): one for one in (network, mean)}
+        loss_now = min(judged)
         curve.train.append(float(np.mean(losses)))
         curve.validation.append(loss_now)
         recorder.epoch(curve.train[-1], loss_now)
         waited += 1
         if loss_now < best_loss - 1e-4:
-            best, best_loss, waited = copy.deepcopy(mean.state_dict()), loss_now, 0
+            best, best_loss, waited = copy.deepcopy(judged[loss_now].state_dict()), loss_now, 0
         if waited >= _PATIENCE:
             recorder.stopped = "no better for five epochs"
             break
@@ -121,7 +123,6 @@ def tune(
             recorder.stopped = OUT_OF_TIME
             break
     network.load_state_dict(best)
-    network.eval()
     if network.kind == "autoencoder":
         set_threshold(network, standard[: len(inputs)])
     return curve._replace(seconds=time.monotonic() - began, history=recorder.history())

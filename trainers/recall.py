@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from scipy.stats import binom
+from scipy.stats import fisher_exact
 
 from schemas.config import Gate
 from schemas.release import Manifest, Task
@@ -77,9 +77,7 @@ def recalled(job: Job, data: Dataset, champion: Model, serving: Manifest) -> Rec
         shown = Paired(right(model.at("fp32"), rows), before)
         found.append(Recalled(model, manifest, folder, shown))
     gate = job.settings.gate
-    fitting = [
-        one for one in found if _fits(one.shown, gate, len(found), serving.metrics.get("accuracy", 1.0))
-    ]
+    fitting = [one for one in found if _fits(one.shown, gate, len(found), serving)]
     if not fitting:
         return None
     best = max(fitting, key=lambda one: one.shown.accuracy)
@@ -114,13 +112,18 @@ def _kind(manifest: Manifest) -> tuple[object, ...]:
     return (*base, manifest.features, manifest.max_tokens)
 
 
-def _fits(shown: Paired, gate: Gate, asked: int, best: float) -> bool:
-    """Tell whether a version is better than the champion, and as good as that was in its best time."""
+def _fits(shown: Paired, gate: Gate, asked: int, serving: Manifest) -> bool:
+    """Tell whether a version is better than the champion, and as good as that was in its best time.
+
+    As good: Fisher's exact test does not tell its share of right answers from a lower one than what the
+    champion showed on its own held-out rows when it was released.
+    """
     if mcnemar(shown) >= gate.significance / asked:
         return False
-    rows = shown.candidate
-    # the chance of so few right answers, or fewer, if each is right as often as the champion's were
-    return float(binom.cdf(int(rows.sum()), len(rows), min(best, 1.0))) >= _DOUBT
+    rows = round(serving.metrics.get("rows_evaluated", 0.0))
+    then, now = round(rows * serving.metrics.get("accuracy", 0.0)), int(shown.candidate.sum())
+    table = [[now, len(shown.candidate) - now], [then, rows - then]]
+    return float(fisher_exact(table, alternative="less").pvalue) >= _DOUBT
 
 
 def _forgets(model: Model, champion: Model, data: Dataset, gate: Gate) -> bool:

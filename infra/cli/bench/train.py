@@ -47,10 +47,11 @@ def train(
     """Measure the gate, what increments forget, or what bringing a version back saves.
 
     gate: the gate releases what is better and nothing that is bad. Each stream
-    has 17 or 18 bad candidates: worse by 1, 2 and 5 points, NaN and infinite weights, swapped labels, a head of another shape, a graph or
-    weights cut short or changed by one bit, another model's graph, a stale
-    tokenizer and more; and some that are better by 1 to 5 points. All are
-    real models in real folders, and go the trainer's own way to the gate.
+    has 17 or 18 bad candidates: worse by 1, 2 and 5 points, NaN and infinite
+    weights, swapped labels, a head of another shape, a graph or weights cut
+    short or changed by one bit, another model's graph, a stale tokenizer and
+    more; and some that are better by 1 to 5 points. All are real models in real
+    folders, and go the trainer's own way to the gate.
 
     Exits with 1 if a bad one was released, or a good one was not whose gain
     of a point or more the gate could see on its own 1,000 rows or more.
