@@ -30,7 +30,7 @@ class World:
     """A stream whose trainings follow one another; `serving` is what serves."""
 
     def __init__(self, home: Path, kind: str, **learn: Any) -> None:
-        section = {"learn": {"epochs": 15, **learn}}
+        section = {"learn": {"epochs": 60, **learn}}
         self.home = home
         self.stream = Stream.model_validate({"kind": kind, "model": section, "gate": {"p99_ms": 1000}})
         self.serving: Release | None = None
