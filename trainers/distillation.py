@@ -26,6 +26,7 @@ TEMPERATURE: Final = 2.0
 """Softens both answers, so that what the teacher thinks of the other classes counts; Hinton's 2 to 5."""
 
 _UNLEARNT: Final = 0.01
+_CHANGED: Final = 0.25
 
 Indices = NDArray[np.int64]
 
@@ -61,7 +62,9 @@ def soft_targets(
     """Return what `teacher` says to `rows`, whose inputs (N, F) are its network's; None where none teaches.
 
     Distilled are rows of classes that the teacher does not know, and replayed rows that it is right about and
-    that no recent rows contradict; where nothing is replayed, recent rows that it is right about.
+    that no recent rows contradict; where nothing is replayed, recent rows that it is right about. Where more
+    than a quarter of the old rows is contradicted the concept has changed: what the teacher says is of another
+    one, and would hold up what is to be learnt.
     """
     if teacher is None or not learn.distill:
         return None
@@ -70,6 +73,8 @@ def soft_targets(
     right = known[logits.argmax(1)] == truth
     if old := [*data.old, *data.old_validation]:
         gone = contradicted(data.recent, old, [], teacher)
+        if gone.mean() > _CHANGED:
+            return None
         kept = {(row.source, row.id) for row, out in zip(old, gone, strict=True) if not out}
         right &= np.array([(row.source, row.id) in kept for row in rows])
     distilled = right | ~np.isin(truth, known)

@@ -54,6 +54,39 @@ class Checked(NamedTuple):
     truth: Indices | None
 
 
+class _Loss(NamedTuple):
+    """The loss of rows by number: `standard` (N + V, F), and the classes' weights, None for autoencoders."""
+
+    standard: Tensor
+    target: Tensor
+    weights: Tensor | None
+    teacher: SoftTargets | None
+
+    @classmethod
+    def of(
+        cls, network: Perceptron, inputs: Array, truth: Indices | None, held: Checked,
+        teacher: SoftTargets | None,
+    ) -> "_Loss":  # fmt: skip
+        """Return the loss of the rows to train on, and after them of those held out."""
+        with torch.no_grad():
+            standard = network.standardise(torch.from_numpy(np.concatenate([inputs, held.inputs])))
+        if truth is None or held.truth is None:
+            return cls(standard, torch.zeros(0), None, None)
+        weights = class_weights(torch.from_numpy(truth), len(network.labels))
+        return cls(standard, torch.from_numpy(np.append(truth, held.truth)), weights, teacher)
+
+    def __call__(self, network: Perceptron, rows: Tensor) -> Tensor:
+        """Return the mean loss of `rows` (B,)."""
+        if self.weights is None:
+            return network.errors(self.standard[rows]).mean()
+        outputs, target = network.outputs(self.standard[rows]), self.target[rows]
+        loss = functional.cross_entropy(outputs, target, weight=self.weights)
+        if self.teacher is None:
+            return loss
+        counts = self.weights[target]
+        return loss + self.teacher.loss(outputs, rows, counts) / counts.sum()
+
+
 def tune(
     network: Perceptron,
     inputs: Array,
@@ -73,22 +106,8 @@ def tune(
     began = time.monotonic()
     torch.manual_seed(learn.seed)
     held = checked or Checked(inputs[:0], None if truth is None else truth[:0])
-    with torch.no_grad():
-        standard = network.standardise(torch.from_numpy(np.concatenate([inputs, held.inputs])))  # (N + V, F)
-    target = None if truth is None or held.truth is None else torch.from_numpy(np.append(truth, held.truth))
-    weights = None if truth is None else class_weights(torch.from_numpy(truth), len(network.labels))
+    loss_of = _Loss.of(network, inputs, truth, held, teacher)
     training, validation = _parted(len(inputs), len(held.inputs))
-
-    def loss_of(network: Perceptron, rows: Tensor) -> Tensor:
-        if target is None:
-            return network.errors(standard[rows]).mean()
-        outputs = network.outputs(standard[rows])
-        loss = functional.cross_entropy(outputs, target[rows], weight=weights)
-        if teacher is None or weights is None:
-            return loss
-        counts = weights[target[rows]]
-        return loss + teacher.loss(outputs, rows, counts) / counts.sum()
-
     optimiser = torch.optim.AdamW(network.parameters(), lr=learn.learning_rate)
     curve, recorder = Curve([], [], 0.0), Recorder("head" if network.kind == "classifier" else "autoencoder")
     mean, steps = network.clone(), 0
@@ -124,7 +143,7 @@ def tune(
             break
     network.load_state_dict(best)
     if network.kind == "autoencoder":
-        set_threshold(network, standard[: len(inputs)])
+        set_threshold(network, loss_of.standard[: len(inputs)])
     return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
 
 

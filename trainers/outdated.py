@@ -21,7 +21,6 @@ from trainers.model import Model
 NEIGHBOURS: Final = 5
 
 _CHUNK: Final = 1024
-_REPLACED: Final = 0.9
 
 
 def outdated(
@@ -68,16 +67,11 @@ def still_true(data: Dataset, champion: Model) -> Dataset:
 def contradicted(
     recent: Sequence[Row], asked: Sequence[Row], others: Sequence[Row], champion: Model
 ) -> NDArray[np.bool_]:
-    """Return (N,) which of the `asked` old rows are outdated, beside `others` that are old too.
-
-    Where nine in ten are, all are: another concept has replaced theirs, and recent rows are too thin to say
-    so of the rest.
-    """
+    """Return (N,) which of the `asked` old rows are outdated, beside `others` that are old too."""
     if not asked:
         return np.zeros(0, dtype=np.bool_)
     rows = [*recent, *asked, *others]
     with torch.no_grad():
         vectors = champion.network.standardise(torch.from_numpy(champion.at("fp32").inputs(rows)))
     labels, count = np.array([row.label for row in rows]), len(recent)
-    found = outdated(vectors[:count], labels[:count], vectors[count:], labels[count:], len(asked))
-    return np.ones_like(found) if found.mean() >= _REPLACED else found
+    return outdated(vectors[:count], labels[:count], vectors[count:], labels[count:], len(asked))

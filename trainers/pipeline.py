@@ -28,7 +28,7 @@ from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.outdated import still_true
 from trainers.profile import Profile
-from trainers.recall import Recalled, recalled
+from trainers.recall import Recalled, recalled, standing
 
 
 def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _step: None) -> Outcome:
@@ -91,6 +91,8 @@ def _brought_back(
     home, gate = Path(job.home), job.settings.gate
     with profile.step("evaluating"):
         judged, kept = _still_true(data, kept, champion)
+        left = standing(judged.old_held_out, data.old_held_out)
+        judged = msgspec.structs.replace(judged, old_held_out=left)
         agreement = None
         if back.model.precision == "int8":
             rows = [row for part in judged_by(judged) for row in part]

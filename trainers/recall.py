@@ -7,6 +7,7 @@ the one that fits is examined, as every candidate is.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ _VERSIONS: Final = 5
 _BUDGET: Final = 0.1
 """Part of a training's seconds that looking back may take; the versions that served last are asked first."""
 
+_REPLACED: Final = 0.9
 _DOUBT: Final = 0.05
 """The p-value below which a version is not as good as the champion was in its best time."""
 
@@ -126,10 +128,19 @@ def _fits(shown: Paired, gate: Gate, asked: int, serving: Manifest) -> bool:
     return float(fisher_exact(table, alternative="less").pvalue) >= _DOUBT
 
 
+def standing(rows: list[Row], old: Sequence[Row]) -> list[Row]:
+    """Return what is left of `old` rows without contradicted ones, nothing where that is a tenth or less.
+
+    Another concept has replaced theirs then, and recent rows are too thin to say so of the rest. Only of a
+    version that was released once is so little asked: wrong labels look like a new concept, too.
+    """
+    return rows if len(rows) > (1 - _REPLACED) * len(old) else []
+
+
 def _forgets(model: Model, champion: Model, data: Dataset, gate: Gate) -> bool:
     """Tell whether it loses too many old rows that are still true: the champion may have learnt them."""
     old = [*data.old, *data.old_validation]
     gone = contradicted(data.recent, old, [], champion)
-    rows = [row for row, out in zip(old, gone, strict=True) if not out]
+    rows = standing([row for row, out in zip(old, gone, strict=True) if not out], old)
     pair = Paired(right(model.at("fp32"), rows), right(champion.at("fp32"), rows))
     return bool(forgotten(pair, "old rows", gate))
