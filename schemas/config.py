@@ -48,7 +48,7 @@ class Learn(Section):
     rank: int = Field(default=8, ge=1, le=256)
     replay: int = Field(default=5000, ge=0)
     distill: float = Field(default=1.0, ge=0)
-    blend: float = Field(default=0.1, ge=0, lt=1)
+    blend: float = Field(default=0.15, ge=0, lt=1)
     recall: bool = True
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)

@@ -61,10 +61,10 @@ def soft_targets(
 ) -> SoftTargets | None:
     """Return what `teacher` says to `rows`, whose inputs (N, F) are its network's; None where none teaches.
 
-    Distilled are rows of classes that the teacher does not know, and replayed rows that it is right about and
-    that no recent rows contradict; where nothing is replayed, recent rows that it is right about. Where more
-    than a quarter of the old rows is contradicted the concept has changed: what the teacher says is of another
-    one, and would hold up what is to be learnt.
+    Distilled are rows of classes that the teacher does not know, and replayed rows that it is right about
+    and that no recent rows contradict; where nothing is replayed, recent rows that it is right about. Where
+    more than a quarter of the old rows is contradicted the concept has changed: what the teacher says is of
+    another one, and would hold up what is to be learnt.
     """
     if teacher is None or not learn.distill:
         return None

@@ -28,6 +28,9 @@ Indices = NDArray[np.int64]
 _BATCH: Final = 64
 _PATIENCE: Final = 5
 _VALIDATION: Final = 0.1
+_LAGS: Final = 0.9
+"""Part of the running mean's loss that the last weights must be below to be kept in its place."""
+
 _AVERAGED: Final = 0.99
 """What the running mean keeps of itself at each step, once there were steps enough."""
 
@@ -126,15 +129,17 @@ def tune(
             _average(mean, network, steps)
         network.eval()
         mean.eval()
-        with torch.no_grad():  # while every step still helps the mean lags behind
-            judged = {loss_of(one, validation).item(): one for one in (network, mean)}
-        loss_now = min(judged)
+        with torch.no_grad():
+            last, loss_now = loss_of(network, validation).item(), loss_of(mean, validation).item()
+        kept = mean
+        if last < _LAGS * loss_now:  # each step still helps
+            kept, loss_now = network, last
         curve.train.append(float(np.mean(losses)))
         curve.validation.append(loss_now)
         recorder.epoch(curve.train[-1], loss_now)
         waited += 1
         if loss_now < best_loss - 1e-4:
-            best, best_loss, waited = copy.deepcopy(judged[loss_now].state_dict()), loss_now, 0
+            best, best_loss, waited = copy.deepcopy(kept.state_dict()), loss_now, 0
         if waited >= _PATIENCE:
             recorder.stopped = "no better for five epochs"
             break
