@@ -33,6 +33,10 @@ class Learn(Section):
     without labels, waits for so many events. After an alert `min_recent` of them since the drift are; another
     training follows with twice as many, and so on up to `recent`, the most that one learns from.
 
+    Against forgetting, `distill` is what staying near the champion's soft answers counts beside the labels,
+    `blend` the share of the champion's weights in the candidate's; 0 is off. With `recall` an earlier version
+    that fits the recent labels again is brought back, and nothing is trained.
+
     `augment` makes variants of rare classes' training rows: `auto` where a class is rarer than one in
     `augment_ratio` of the largest, `on` for all but the largest. Texts are varied by `augment_with`: `eda`
     (words swapped, left out, masked), `synonyms` (near words of the base model), or a plug-in's name;
@@ -43,6 +47,9 @@ class Learn(Section):
     top_layers: int = Field(default=2, ge=1)
     rank: int = Field(default=8, ge=1, le=256)
     replay: int = Field(default=5000, ge=0)
+    distill: float = Field(default=1.0, ge=0)
+    blend: float = Field(default=0.15, ge=0, lt=1)
+    recall: bool = True
     recent: int = Field(default=4000, gt=0)
     min_labels: int = Field(default=300, gt=0)
     min_recent: int = Field(default=100, ge=20)

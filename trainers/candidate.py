@@ -19,6 +19,7 @@ from trainers.augmentation.balance import variants
 from trainers.backbone import Backbone
 from trainers.checkpoints import Checkpoint
 from trainers.dataset import Array, Dataset, Row, feature_names, matrix
+from trainers.distillation import SoftTargets, blended, soft_targets
 from trainers.encoder import Encoder, locate, prepare
 from trainers.finetune import Checked, Curve, Indices, tune
 from trainers.fit import Run, fit
@@ -87,10 +88,15 @@ def _sensor(job: Job, data: Dataset, base: Model | None, deadline: float) -> tup
     )
     _tell_apart(data.training)
     rows = _rows(data, network.labels)
+    values, checked = inputs(rows.training), _checked(rows, network.labels, inputs)
+    truth = _truth(rows.training, network.labels)
     curve = tune(
-        network, inputs(rows.training), _truth(rows.training, network.labels), model.learn,
-        deadline=deadline, checked=_checked(rows, network.labels, inputs),
+        network, values, truth, model.learn,
+        deadline=deadline, checked=checked, teacher=_taught(base, job, data, rows, values, checked),
     )  # fmt: skip
+    if base is not None:
+        new = slice(len(data.recent))
+        network = blended(network, base.network, model.learn.blend, values[new], truth[new])
     return Model(model.task, network, features=features), curve
 
 
@@ -127,14 +133,20 @@ def _text(
         else _fresh(model.learn.seed, lambda: text_head(vectors.shape[1], labels, vectors))
     )
     weights = champion.backbone if champion is not None else None
+    teacher = _taught(base, job, data, rows, vectors, checked)
     # The head first: what lies below it then starts under one that knows the classes.
+    truth = _truth(rows.training, labels)
     curve = tune(
-        head, vectors, _truth(rows.training, labels), model.learn, deadline=deadline, checked=checked
+        head, vectors, truth, model.learn,
+        deadline=deadline, checked=checked, teacher=teacher,
     )  # fmt: skip
+    if base is not None:
+        new = slice(len(data.recent))
+        head = blended(head, base.network, model.learn.blend, vectors[new], truth[new])
     if model.learn.mode == "head":
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
-    below = _tune_below(backbone, head, encoder, rows, job, data, deadline)
+    below = _tune_below(backbone, head, encoder, rows, job, data, deadline, teacher)
     weights = Path(job.run) / "backbone.safetensors"
     backbone.save(weights)
     encoder = prepare(home, model.base, max_tokens=model.max_tokens, threads=job.threads, weights=weights)
@@ -144,7 +156,7 @@ def _text(
 
 def _tune_below(
     backbone: Backbone, head: Perceptron, encoder: Encoder, rows: Rows,
-    job: Job, data: Dataset, deadline: float,
+    job: Job, data: Dataset, deadline: float, teacher: SoftTargets | None,
 ) -> Curve:  # fmt: skip
     """Tune what the mode names of the encoder together with the head; a killed run goes on where it was."""
     model, learn = job.learner, job.learner.learn
@@ -155,13 +167,13 @@ def _tune_below(
     recipe = under_a_head(recipe)
     every = [*rows.training, *rows.checked]
     ids = Ids(encoder.tokens([row.text for row in every]), 0)
-    learner = TextLearner(backbone, head, ids, _truth(every, head.labels), recipe)
+    learner = TextLearner(backbone, head, ids, _truth(every, head.labels), recipe, teacher)
     numbers = list(range(len(every)))
     training, validation = numbers[: len(rows.training)], numbers[len(rows.training) :]
     if not validation:
         training, validation, _ = split(len(every), recipe, tested_apart=True)
     champion = job.champion.sha256 if job.champion else ""
-    told = f"{data.range().dataset_sha256} {champion} {model.base} {recipe}"
+    told = f"{data.range().dataset_sha256} {champion} {model.base} {recipe} {learn.distill}"
     fingerprint = hashlib.sha256(told.encode()).hexdigest()
     # By name, so that what another training left in the folder of a stream's first runs is not in the way.
     checkpoint = Checkpoint(Path(job.run) / f"checkpoint-{fingerprint[:12]}.safetensors", fingerprint)
@@ -182,6 +194,15 @@ def _rows(data: Dataset, labels: Sequence[str]) -> Rows:
 
 def _checked(rows: Rows, labels: Sequence[str], inputs: Callable[[list[Row]], Array]) -> Checked | None:
     return Checked(inputs(rows.checked), _truth(rows.checked, labels)) if rows.checked else None
+
+
+def _taught(
+    base: Model | None, job: Job, data: Dataset, rows: Rows, inputs: Array, checked: Checked | None
+) -> SoftTargets | None:
+    """Return what the model that is continued from says of the rows to train on, then of those checked."""
+    if checked is not None:
+        inputs = np.concatenate([inputs, checked.inputs])
+    return soft_targets(base, job.learner.learn, data, [*rows.training, *rows.checked], inputs)
 
 
 def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:

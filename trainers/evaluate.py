@@ -142,11 +142,11 @@ def pushed(values: Array, seed: int = 11) -> Array:
 
 
 def _paired(candidate: Model, champion: Model | None, rows: Sequence[Row]) -> Paired:
-    return Paired(_right(candidate, rows), None if champion is None else _right(champion, rows))
+    return Paired(right(candidate, rows), None if champion is None else right(champion, rows))
 
 
-def _right(model: Model, rows: Sequence[Row]) -> Truths:
-    """Return whether the model is right on each row; for anomaly models (2N,), the pushed rows last."""
+def right(model: Model, rows: Sequence[Row]) -> Truths:
+    """Return (N,) whether the model is right on each row; for anomaly models (2N,), the pushed rows last."""
     if not rows:
         return np.zeros(0, dtype=np.bool_)
     if model.task is not Task.ANOMALY:

@@ -2,7 +2,9 @@
 
 `tune` reads from top to bottom and serves text heads, sensor classifiers and autoencoders; what lies below a
 text head is tuned by `trainers.fit`. Seeded; it stops early, at the last epoch, or when its time is up, and
-keeps the best weights it saw.
+keeps the best weights it saw. What is kept is mostly the running mean of the weights, not where the last
+steps happened to lead (B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging",
+1992): increments then differ from the champion by what they learnt, and less by chance.
 """
 
 import copy
@@ -17,6 +19,7 @@ from torch.nn import functional
 
 from schemas.config import Learn
 from trainers.dataset import Array
+from trainers.distillation import SoftTargets
 from trainers.history import OUT_OF_TIME, History, Recorder
 from trainers.perceptron import Perceptron
 
@@ -25,6 +28,11 @@ Indices = NDArray[np.int64]
 _BATCH: Final = 64
 _PATIENCE: Final = 5
 _VALIDATION: Final = 0.1
+_LAGS: Final = 0.9
+"""Part of the running mean's loss that the last weights must be below to be kept in its place."""
+
+_AVERAGED: Final = 0.99
+"""What the running mean keeps of itself at each step, once there were steps enough."""
 
 
 class Curve(NamedTuple):
@@ -49,6 +57,39 @@ class Checked(NamedTuple):
     truth: Indices | None
 
 
+class _Loss(NamedTuple):
+    """The loss of rows by number: `standard` (N + V, F), and the classes' weights, None for autoencoders."""
+
+    standard: Tensor
+    target: Tensor
+    weights: Tensor | None
+    teacher: SoftTargets | None
+
+    @classmethod
+    def of(
+        cls, network: Perceptron, inputs: Array, truth: Indices | None, held: Checked,
+        teacher: SoftTargets | None,
+    ) -> "_Loss":  # fmt: skip
+        """Return the loss of the rows to train on, and after them of those held out."""
+        with torch.no_grad():
+            standard = network.standardise(torch.from_numpy(np.concatenate([inputs, held.inputs])))
+        if truth is None or held.truth is None:
+            return cls(standard, torch.zeros(0), None, None)
+        weights = class_weights(torch.from_numpy(truth), len(network.labels))
+        return cls(standard, torch.from_numpy(np.append(truth, held.truth)), weights, teacher)
+
+    def __call__(self, network: Perceptron, rows: Tensor) -> Tensor:
+        """Return the mean loss of `rows` (B,)."""
+        if self.weights is None:
+            return network.errors(self.standard[rows]).mean()
+        outputs, target = network.outputs(self.standard[rows]), self.target[rows]
+        loss = functional.cross_entropy(outputs, target, weight=self.weights)
+        if self.teacher is None:
+            return loss
+        counts = self.weights[target]
+        return loss + self.teacher.loss(outputs, rows, counts) / counts.sum()
+
+
 def tune(
     network: Perceptron,
     inputs: Array,
@@ -57,48 +98,48 @@ def tune(
     *,
     deadline: float,
     checked: Checked | None = None,
+    teacher: SoftTargets | None = None,
 ) -> Curve:
     """Tune `network` in place on (N, F) inputs; `truth` (N,) indexes `network.labels`, None for autoencoders.
 
     The weights kept are those of the lowest loss on `checked`, which is not trained on; without it, on a
-    tenth of the rows. `deadline` is a `time.monotonic()` moment after which no further epoch begins.
+    tenth of the rows. `deadline` is a `time.monotonic()` moment after which no further epoch begins. A
+    classifier is also held to what a `teacher` said of the (N,) rows and then of those `checked`.
     """
     began = time.monotonic()
     torch.manual_seed(learn.seed)
     held = checked or Checked(inputs[:0], None if truth is None else truth[:0])
-    with torch.no_grad():
-        standard = network.standardise(torch.from_numpy(np.concatenate([inputs, held.inputs])))  # (N + V, F)
-    target = None if truth is None or held.truth is None else torch.from_numpy(np.append(truth, held.truth))
-    weights = None if truth is None else class_weights(torch.from_numpy(truth), len(network.labels))
+    loss_of = _Loss.of(network, inputs, truth, held, teacher)
     training, validation = _parted(len(inputs), len(held.inputs))
-
-    def loss_of(rows: Tensor) -> Tensor:
-        if target is None:
-            return network.errors(standard[rows]).mean()
-        return functional.cross_entropy(network.outputs(standard[rows]), target[rows], weight=weights)
-
     optimiser = torch.optim.AdamW(network.parameters(), lr=learn.learning_rate)
     curve, recorder = Curve([], [], 0.0), Recorder("head" if network.kind == "classifier" else "autoencoder")
+    mean, steps = network.clone(), 0
     best, best_loss, waited = copy.deepcopy(network.state_dict()), float("inf"), 0
     for _ in range(learn.epochs):
         network.train()
         losses = []
         for rows in torch.split(training[torch.randperm(len(training))], _BATCH):
-            loss = loss_of(rows)
+            loss = loss_of(network, rows)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             losses.append(loss.item())
             recorder.step(losses[-1], optimiser)
             optimiser.step()
             optimiser.zero_grad()
+            steps += 1
+            _average(mean, network, steps)
         network.eval()
+        mean.eval()
         with torch.no_grad():
-            loss_now = loss_of(validation).item()
+            last, loss_now = loss_of(network, validation).item(), loss_of(mean, validation).item()
+        kept = mean
+        if last < _LAGS * loss_now:  # each step still helps
+            kept, loss_now = network, last
         curve.train.append(float(np.mean(losses)))
         curve.validation.append(loss_now)
         recorder.epoch(curve.train[-1], loss_now)
         waited += 1
         if loss_now < best_loss - 1e-4:
-            best, best_loss, waited = copy.deepcopy(network.state_dict()), loss_now, 0
+            best, best_loss, waited = copy.deepcopy(kept.state_dict()), loss_now, 0
         if waited >= _PATIENCE:
             recorder.stopped = "no better for five epochs"
             break
@@ -107,8 +148,16 @@ def tune(
             break
     network.load_state_dict(best)
     if network.kind == "autoencoder":
-        set_threshold(network, standard[: len(inputs)])
+        set_threshold(network, loss_of.standard[: len(inputs)])
     return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
+
+
+def _average(mean: Perceptron, network: Perceptron, steps: int) -> None:
+    """Move the running mean towards the weights after so many steps; at first it follows closely."""
+    kept = min(_AVERAGED, steps / (steps + 9))
+    with torch.no_grad():
+        for own, new in zip(mean.parameters(), network.parameters(), strict=True):
+            own.lerp_(new, 1 - kept)
 
 
 def _parted(rows: int, checked: int) -> tuple[Tensor, Tensor]:

@@ -44,9 +44,9 @@ def judge(evidence: Evidence, gate: Gate) -> Verdict:
     against += reasons
     verdict.metrics.update(tests)
     if evidence.recent.champion is not None:
-        against += _forgotten(evidence.old, "old rows", gate)
+        against += forgotten(evidence.old, "old rows", gate)
         if evidence.golden is not None:
-            against += _forgotten(evidence.golden, "golden rows", gate)
+            against += forgotten(evidence.golden, "golden rows", gate)
     if against:
         return replace(verdict, released=False, reasons=tuple(against))
     return replace(verdict, reasons=(_shown(evidence),))
@@ -116,7 +116,8 @@ def _losses(pair: PairedLosses, gate: Gate) -> tuple[list[str], dict[str, float]
     return [f"mean loss lower by {gain:.2%} on {rows} rows is not significant (p = {better:.3f})"], tests
 
 
-def _forgotten(pair: Paired, what: str, gate: Gate) -> list[str]:
+def forgotten(pair: Paired, what: str, gate: Gate) -> list[str]:
+    """Return what is lost of old rows, as a reason: more than the gate allows, and not by chance."""
     if pair.champion is None or not len(pair.candidate):
         return []
     forgotten = -pair.gain

@@ -143,7 +143,7 @@ class Loop:
                     await self._step("alerted", run, run.alert.summary)
                 await self._collect(run, since)
                 outcome = await self._train(run, since)
-            check_still_wanted(outcome.release, self.champion)
+            check_still_wanted(outcome.release, self.champion, outcome.replaces)
             await self._announce(run, outcome)
         except (Fatal, TimeoutError) as error:
             await self._step(

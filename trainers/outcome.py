@@ -51,7 +51,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a job: the record to publish, the verdict, the loss curve, seconds per step.
 
     `reasons` are all that speak against a rejected candidate; `slices` are where it is weakest.
-    `variants` counts the rows that augmentation made of each class.
+    `variants` counts the rows that augmentation made of each class. A release that is an earlier version,
+    brought back, names in `replaces` the version that it was judged by.
     """
 
     release: Release
@@ -64,3 +65,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     validation_loss: list[float] = []
     learning_rate: float = 0.0
     seconds: dict[str, float] = {}
+    replaces: int | None = None

@@ -6,6 +6,7 @@ classifier with self adjusting memory for heterogeneous concept drift", ICDM 201
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.dataset import Dataset
+from trainers.dataset import Dataset, Row
 from trainers.model import Model
 
 NEIGHBOURS: Final = 5
@@ -58,13 +59,19 @@ def still_true(data: Dataset, champion: Model) -> Dataset:
     pays.
     """
     asked = data.old_held_out
-    if not asked:
-        return data
-    rows = [*data.recent, *asked, *data.old]
-    with torch.no_grad():
-        vectors = champion.network.standardise(torch.from_numpy(champion.at("fp32").inputs(rows)))
-    labels = np.array([row.label for row in rows])
-    recent = len(data.recent)
-    found = outdated(vectors[:recent], labels[:recent], vectors[recent:], labels[recent:], len(asked))
+    found = contradicted(data.recent, asked, data.old, champion)
     kept = [row for row, out in zip(asked, found, strict=True) if not out]
     return msgspec.structs.replace(data, old_held_out=kept)
+
+
+def contradicted(
+    recent: Sequence[Row], asked: Sequence[Row], others: Sequence[Row], champion: Model
+) -> NDArray[np.bool_]:
+    """Return (N,) which of the `asked` old rows are outdated, beside `others` that are old too."""
+    if not asked:
+        return np.zeros(0, dtype=np.bool_)
+    rows = [*recent, *asked, *others]
+    with torch.no_grad():
+        vectors = champion.network.standardise(torch.from_numpy(champion.at("fp32").inputs(rows)))
+    labels, count = np.array([row.label for row in rows]), len(recent)
+    return outdated(vectors[:count], labels[:count], vectors[count:], labels[count:], len(asked))

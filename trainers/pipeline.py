@@ -1,6 +1,7 @@
 """One training, rows to verdict: consumes a Job and its Dataset, produces an Outcome and a release folder.
 
     dataset -> fine-tune from the champion -> graphs -> examination -> release folder | reasons
+            -> an earlier version that fits again     -> examination -> that release, again
 
 It runs in a process of its own (`trainers.job`) or in the caller's (`trainers.bootstrap`, tests).
 """
@@ -29,6 +30,7 @@ from trainers.model import Model, folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.outdated import still_true
 from trainers.profile import Profile
+from trainers.recall import Recalled, recalled, standing
 
 
 def warm() -> None:
@@ -54,6 +56,11 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
             champion, parent = open_model(folder_of(job.champion.uri), home, job.threads)
     kept = golden.load(home, job.model) if champion is not None and job.settings.gate.golden_rows else None
     data = golden.without(data, kept)
+    if champion is not None and parent is not None:
+        with profile.step("recalling"):
+            back = recalled(job, data, champion, parent)
+        if back is not None and (outcome := _brought_back(job, data, champion, kept, back, profile)):
+            return outcome
     with profile.step("augmenting"):
         data = augmented(job, data)
     with profile.step("training"):
@@ -84,6 +91,40 @@ def train(job: Job, data: Dataset, listener: Callable[[str], None] = lambda _ste
         validation_loss=[loss for loss in curve.validation if np.isfinite(loss)],
         learning_rate=job.learner.learn.learning_rate,
         seconds=profile.seconds,
+    )
+
+
+def _brought_back(
+    job: Job, data: Dataset, champion: Model, kept: Golden | None, back: Recalled, profile: Profile
+) -> Outcome | None:
+    """Examine an earlier version as a candidate; None where the gate does not let it, and one is trained."""
+    home, gate = Path(job.home), job.settings.gate
+    with profile.step("evaluating"):
+        judged, kept = _still_true(data, kept, champion)
+        left = standing(judged.old_held_out, data.old_held_out)
+        judged = msgspec.structs.replace(judged, old_held_out=left)
+        agreement = None
+        if back.model.precision == "int8":
+            rows = [row for part in judged_by(judged) for row in part]
+            _, agreement = choose_variant(back.model, rows, gate, "int8")
+        examined = examine(back.folder, back.manifest, back.model, champion, judged, kept, gate, agreement)
+    verdict = examined.verdict
+    if not verdict.released:
+        return None
+    if kept is None:
+        golden.draw(home, job.model, judged, gate.golden_rows)
+    if back.model.encoder is not None:
+        back.model.encoder.save()
+    reasons = (back.reason, *verdict.reasons)
+    announced = folders.record(home / "releases", job.model, back.manifest.version, reasons)
+    return Outcome(
+        release=msgspec.structs.replace(announced, alert=job.alert, metrics=verdict.metrics),
+        released=True,
+        reasons=reasons,
+        metrics=verdict.metrics,
+        slices=examined.slices,
+        seconds=profile.seconds,
+        replaces=job.champion.version if job.champion else None,
     )
 
 

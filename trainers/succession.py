@@ -26,20 +26,20 @@ def succeeding(release: Release, serving: Release | None) -> Release:
     return msgspec.structs.replace(release, served_before=tuple(before[-_REMEMBERED:]))
 
 
-def check_still_wanted(candidate: Release, serving: Release | None) -> None:
+def check_still_wanted(candidate: Release, serving: Release | None, judged_by: int | None = None) -> None:
     """Let no candidate be released over what people promoted or rolled back to while it was in the making.
 
-    It proved itself against another model. After a restart the serving one may be the candidate itself.
+    It proved itself against another model: its parent or, where an earlier version is brought back, the one
+    that it was `judged_by`. After a restart the serving one may be the candidate itself.
 
     Raises:
         Fatal: another model serves than the candidate was judged by.
     """
     if candidate.state is State.RELEASED and serving is not None:
-        if serving.version in (candidate.parent, candidate.version):
+        judge = candidate.parent if judged_by is None else judged_by
+        if serving.version in (judge, candidate.version):
             return
-        raise Fatal(
-            f"version {serving.version} serves meanwhile; the candidate was judged by {candidate.parent}"
-        )
+        raise Fatal(f"version {serving.version} serves meanwhile; the candidate was judged by {judge}")
 
 
 def promoted(releases: Path, model: str, version: int, serving: Release | None, reason: str) -> Release:

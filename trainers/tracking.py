@@ -37,7 +37,9 @@ class Registry:
         outcome = msgspec.json.decode((run / "outcome.json").read_bytes(), type=Outcome)
         run_id = self._run(run, job, outcome)
         releases = Path(job.home) / "releases" / job.model
-        folder = releases / str(outcome.release.version) if outcome.released else run
+        # curves and card of a version that was brought back belong to the run that trained it
+        trained = outcome.released and outcome.replaces is None
+        folder = releases / str(outcome.release.version) if trained else run
         self._log(run_id, run, folder, job, outcome)
         version = self._version(run_id, job, outcome)
         if not outcome.released:

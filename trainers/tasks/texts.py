@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainers.backbone import Backbone
+from trainers.distillation import SoftTargets
 from trainers.finetune import class_weights
 from trainers.fit import Batch
 from trainers.modes import Tuned
@@ -57,32 +58,41 @@ class TextNetwork(nn.Module):
 
 
 class TextLearner:
-    """Learns an encoder's part (by the recipe's mode) together with a head that is there already."""
+    """Learns an encoder's part (by the recipe's mode) together with a head that is there already.
+
+    It is held to what a `teacher` said of the rows, if there is one.
+    """
 
     def __init__(
-        self, backbone: Backbone, head: Perceptron, ids: Ids, truth: NDArray[np.int64], recipe: Recipe
-    ) -> None:
+        self, backbone: Backbone, head: Perceptron, ids: Ids, truth: NDArray[np.int64], recipe: Recipe,
+        teacher: SoftTargets | None = None,
+    ) -> None:  # fmt: skip
         self.tuned = Tuned(backbone.model, backbone.config, recipe)
         self.network: nn.Module = TextNetwork(backbone, head)
         self._head = head
         self._ids = ids
         self._truth = torch.from_numpy(truth)
         self._weights = class_weights(self._truth, len(head.labels))
+        self._teacher = teacher
 
     def length(self, row: int) -> int:
         return len(self._ids.rows[row])
 
     def collate(self, rows: Sequence[int]) -> Batch:
         batch = inputs([self._ids.rows[row] for row in rows], self._ids.pad)
-        return {**batch, "targets": self._truth[torch.tensor(rows)]}
+        at = torch.tensor(rows, dtype=torch.int64)
+        return {**batch, "targets": self._truth[at], "rows": at}
 
     def weight(self, batch: Batch) -> float:
         return float(self._weights[batch["targets"].cpu()].sum())
 
     def loss(self, batch: Batch) -> Tensor:
         logits = self.network(batch["input_ids"], batch["attention_mask"])  # (B, C)
-        weights = self._weights.to(logits.device)
-        return functional.cross_entropy(logits.float(), batch["targets"], weight=weights, reduction="sum")
+        weights, targets = self._weights.to(logits.device), batch["targets"]
+        loss = functional.cross_entropy(logits.float(), targets, weight=weights, reduction="sum")
+        if self._teacher is None:
+            return loss
+        return loss + self._teacher.loss(logits.float(), batch["rows"].cpu(), weights[targets])
 
     def fault(self, batch: Batch) -> Tensor:
         """Return the weighted count of wrong answers, and a little of the loss to tell equals apart.

@@ -24,6 +24,7 @@ from trainers import due
 from trainers.outcome import Job, Outcome
 from trainers.pipeline import train
 from trainers.runs import Run, Runs
+from trainers.succession import succeeding
 
 _FAILURES_BEFORE_RETRAIN: Final = 2
 
@@ -144,9 +145,9 @@ class Learning:
         told = {"row": row, **training.entry}
         told["reasons"] = list(outcome.reasons) if outcome else [training.refused]
         if outcome is not None and released:
-            self.champion = outcome.release
+            self.champion = succeeding(outcome.release, self.champion)
             self.past.releases.append(told)
-            return outcome.release
+            return self.champion
         self.past.rejections.append(told)
         if run.alert is None:  # a first model is tried again when there is twice as much to learn from
             self.first_rows = 2 * max(self.first_rows, self._store.count(None))

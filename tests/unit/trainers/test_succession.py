@@ -100,6 +100,14 @@ def test_a_candidate_does_not_undo_what_people_did_meanwhile() -> None:
     check_still_wanted(msgspec.structs.replace(candidate, state=State.REJECTED), _release(2))
 
 
+def test_a_version_that_is_brought_back_replaces_the_one_it_was_judged_by() -> None:
+    """Its parent is what it was once tuned from; what counts is who serves now."""
+    back = msgspec.structs.replace(_release(2), parent=1)
+    check_still_wanted(back, _release(5), 5)
+    with pytest.raises(Fatal, match="version 1 serves meanwhile; the candidate was judged by 5"):
+        check_still_wanted(back, _release(1), 5)
+
+
 def test_only_a_release_to_serve_has_the_models_key() -> None:
     """What was rolled back or rejected has a key of its own, and never takes the place of a champion."""
     for state, key in ((State.RELEASED, b"m"), (State.ROLLED_BACK, b"m/7"), (State.REJECTED, b"m/7")):

@@ -12,7 +12,7 @@ from schemas.clean import Clean
 from schemas.config import Gate, Stream
 from schemas.record import Coordinates, Kind
 from schemas.release import Release
-from serving.slot import load
+from serving.slot import Limits, load
 from tests.unit.trainers import tiny
 from tests.unit.trainers.samples import START
 from trainers import folders
@@ -167,7 +167,7 @@ def test_a_variant_that_passes_the_gate_is_the_next_version_and_serves(
     assert manifest.serve == "int8-static"
     folders.verify(home / "releases", "logs", 2)
     with ThreadPoolExecutor(1) as pool:
-        served = load(made, pool)
+        served = load(made, pool, Limits(home / "releases"))
     served.check()
 
 
