@@ -1,9 +1,11 @@
 """Fixtures shared by all tests: the services of one local stack, and names that no other test uses."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from infra.local.stack import Endpoints, Stack, StackSettings
 
@@ -13,6 +15,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Kafka, Redis and ClickHouse, started once for the whole run on free ports, without workers."""
     with Stack(tmp_path_factory.mktemp("stack"), settings=StackSettings(usual_ports=False)) as running:
         yield running.endpoints
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Undo what a command that a test ran in this process did to the logs: the next test reads its own."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    ours = structlog.stdlib.ProcessorFormatter
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler.formatter, ours)]
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture
