@@ -10,10 +10,39 @@ from infra.bench.train.parts import MEASURE, Part, Plan
 
 _NEED_DATA = frozenset({Part.FORGETTING, Part.COMPRESSION})
 
+_HELP = """
+Show that what is new is learnt soon, what is old is kept, and nothing worse is released.
+
+gate: seventeen kinds of bad candidates, worse by 1, 2 and 5 points, broken,
+changed, stale, and good ones, all real models in real folders on the
+trainer's own way to the gate. Seven minutes on two cores.
+
+loop: the whole live system; seconds from a drift to the new model's first
+answer, with MiniLM beside live traffic. Three minutes a round.
+
+forgetting: points lost on old data after five increments, of intents whose
+domains arrive one after another and of gas sensors that drift, with each
+remedy and without. Three minutes a stream of texts, half a minute one of
+readings.
+
+recurring: seconds from a drift to a release where an earlier concept comes
+back, with learn.recall and without. A minute.
+
+compression: every variant of two text models, its size, latency and quality,
+and INT8 against eager torch on short lines. Ten minutes.
+
+Exits with 1 if a bad candidate was released, a good one was not whose gain
+of a point or more the gate could see on its own 1,000 rows or more, a round
+lost or doubled an event, more than 0.6 points are forgotten, a returning
+concept is not brought back, or INT8 is not three times as fast as torch.
+
+For a quick look: --part gate --seeds 1 --text-seeds 0, half a minute.
+"""
+
 
 def register(group: typer.Typer) -> None:
     """Add the command to the group."""
-    group.command("train")(train)
+    group.command("train", help=_HELP)(train)
 
 
 def train(  # noqa: PLR0917  # typer takes parameters as options, in any order
@@ -40,33 +69,7 @@ def train(  # noqa: PLR0917  # typer takes parameters as options, in any order
         str, typer.Option("--json", help="Write the figures as JSON to this file; - for standard output.")
     ] = "",
 ) -> None:
-    """Show that what is new is learnt soon, what is old is kept, and nothing worse is released.
-
-    gate: seventeen kinds of bad candidates, worse by 1, 2 and 5 points, broken,
-    changed, stale, and good ones, all real models in real folders on the
-    trainer's own way to the gate. Seven minutes on two cores.
-
-    loop: the whole live system; seconds from a drift to the new model's first
-    answer, with MiniLM beside live traffic. Three minutes a round.
-
-    forgetting: points lost on old data after five increments, of intents whose
-    domains arrive one after another and of gas sensors that drift, with each
-    remedy and without. Three minutes a stream of texts, half a minute one of
-    readings.
-
-    recurring: seconds from a drift to a release where an earlier concept comes
-    back, with learn.recall and without. A minute.
-
-    compression: every variant of two text models, its size, latency and quality,
-    and INT8 against eager torch on short lines. Ten minutes.
-
-    Exits with 1 if a bad candidate was released, a good one was not whose gain
-    of a point or more the gate could see on its own 1,000 rows or more, a round
-    lost or doubled an event, more than 0.6 points are forgotten, a returning
-    concept is not brought back, or INT8 is not three times as fast as torch.
-
-    For a quick look: --part gate --seeds 1 --text-seeds 0, half a minute.
-    """
+    """Measure what the trainers promise."""
     import msgspec
     from rich.console import Console
 
