@@ -275,10 +275,10 @@ class Loop:
             _log.info("alert.absorbed", alert=alert.id)
 
     async def _step(self, state: str, run: Run | None, message: str = "", version: int | None = None) -> None:
-        """Publish a transition, and keep the run's state so that a restart goes on from here."""
-        if run is not None:
-            run.state, run.message = state, message
-            self._shared.runs.keep(run)
+        """Publish a transition, then keep the run's state so that a restart goes on from here.
+
+        In this order a crash between the two says a step twice; in the other it would never be said.
+        """
         transition = Transition(
             stream=self._name,
             model=self.model_name,
@@ -293,3 +293,6 @@ class Loop:
         await self._shared.publisher.send(
             Outgoing(topics.LOOP.name, self._name.encode(), codec.encode(transition))
         )
+        if run is not None:
+            run.state, run.message = state, message
+            self._shared.runs.keep(run)

@@ -101,6 +101,12 @@ async def test_a_run_that_is_killed_at_every_step_releases_one_version(
     async def started(times: int) -> bool:
         return starts() >= times
 
+    def states() -> list[str]:
+        return [msgspec.json.decode(path.read_bytes())["state"] for path in outcomes.glob("*/state.json")]
+
+    async def ended() -> bool:
+        return states() == ["released"]
+
     async def decided() -> bool:
         return any(outcomes.glob("*/outcome.json"))
 
@@ -118,6 +124,7 @@ async def test_a_run_that_is_killed_at_every_step_releases_one_version(
         before = starts()  # one that was killed at once did not come so far
         with _worker(environment, log):
             await aeventually(partial(started, before + 1), 60)
+            await aeventually(ended, 60)
     finally:
         await warehouse.close()
 
@@ -125,5 +132,4 @@ async def test_a_run_that_is_killed_at_every_step_releases_one_version(
     assert {record.state for record in records} == {State.RELEASED}
     assert len({(record.version, record.sha256) for record in records}) == 1, records
     folders.verify(settings.releases, "host", records[0].version)
-    states = [msgspec.json.decode(path.read_bytes()) for path in outcomes.glob("*/state.json")]
-    assert [state["state"] for state in states] == ["released"]
+    assert states() == ["released"]
