@@ -8,18 +8,9 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from infra.charts import BLUE, chart
+from infra.page import document
 from trainers.compression.measure import Worth
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --grid: #d3dae2; }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --ink: #e4e9f0; --grid: #2f3844; } }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 24px 64px; }
-svg.plot { display: block; width: 100%; height: auto; color: var(--ink); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--grid); }
-td:first-child { text-align: left; }
-"""
 _COLUMNS: Final[dict[str, Callable[[Worth], str]]] = {
     "MB": lambda each: f"{each.bytes / 1e6:.1f}",
     "p50 ms": lambda each: f"{each.p50_ms:.2f}",
@@ -40,15 +31,15 @@ def page(title: str, variants: Mapping[str, Worth]) -> str:
     """Return the page: what each variant costs in accuracy and gains in time, and the figures."""
     heads = "".join(f"<th>{name}</th>" for name in _COLUMNS)
     rows = "".join(
-        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{said(each)}</td>' for said in _COLUMNS.values())}</tr>"
+        f'<tr><td class="name">{escape(name)}</td>'
+        + "".join(f"<td>{said(each)}</td>" for said in _COLUMNS.values())
+        + "</tr>"
         for name, each in variants.items()
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Compression of {escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main><h1>Compression of {escape(title)}</h1>\n{_plot(variants)}\n"
-        f"<table><tr><th></th>{heads}</tr>{rows}</table>\n</main></body></html>\n"
+    return document(
+        f"Compression of {title}",
+        f"<h1>Compression of {escape(title)}</h1>\n{_plot(variants)}\n"
+        f"<table><tr><th></th>{heads}</tr>{rows}</table>",
     )
 
 

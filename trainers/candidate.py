@@ -45,6 +45,15 @@ class Rows(NamedTuple):
     checked: list[Row]
 
 
+class Given(NamedTuple):
+    """Rows as a network takes them: (N, F) inputs, (N,) truth, those that are checked, and what is taught."""
+
+    inputs: Array
+    truth: Indices
+    checked: Checked | None
+    teacher: SoftTargets | None
+
+
 def augmented(job: Job, data: Dataset) -> Dataset:
     """Return the dataset with variants of the rare classes' training rows, as the configuration wants them.
 
@@ -87,16 +96,8 @@ def _sensor(job: Job, data: Dataset, base: Model | None, deadline: float) -> tup
         else _fresh(model.learn.seed, lambda: sensor_classifier(labels, inputs(data.training)))
     )
     _tell_apart(data.training)
-    rows = _rows(data, network.labels)
-    values, checked = inputs(rows.training), _checked(rows, network.labels, inputs)
-    truth = _truth(rows.training, network.labels)
-    curve = tune(
-        network, values, truth, model.learn,
-        deadline=deadline, checked=checked, teacher=_taught(base, job, data, rows, values, checked),
-    )  # fmt: skip
-    if base is not None:
-        new = slice(len(data.recent))
-        network = blended(network, base.network, model.learn.blend, values[new], truth[new])
+    given = _given(job, data, base, _rows(data, labels), labels, inputs)
+    network, curve = _learnt(network, given, job, data, base, deadline)
     return Model(model.task, network, features=features), curve
 
 
@@ -122,36 +123,45 @@ def _text(
     labels = data.labels(base.labels if base is not None else model.labels)
     _tell_apart(data.training)
     rows = _rows(data, labels)
+    known = encoder
     with profile.step("embedding"):
-        vectors = encoder.features([row.text for row in rows.training])
-        known = encoder
-        checked = _checked(rows, labels, lambda rows: known.features([row.text for row in rows]))
+        given = _given(
+            job, data, base, rows, labels, lambda some: known.features([row.text for row in some])
+        )  # fmt: skip
         encoder.save()
+    width = given.inputs.shape[1]
     head = (
         base.network.clone().grow(labels)
         if base is not None
-        else _fresh(model.learn.seed, lambda: text_head(vectors.shape[1], labels, vectors))
+        else _fresh(model.learn.seed, lambda: text_head(width, labels, given.inputs))
     )
     weights = champion.backbone if champion is not None else None
-    teacher = _taught(base, job, data, rows, vectors, checked)
     # The head first: what lies below it then starts under one that knows the classes.
-    truth = _truth(rows.training, labels)
-    curve = tune(
-        head, vectors, truth, model.learn,
-        deadline=deadline, checked=checked, teacher=teacher,
-    )  # fmt: skip
-    if base is not None:
-        new = slice(len(data.recent))
-        head = blended(head, base.network, model.learn.blend, vectors[new], truth[new])
+    head, curve = _learnt(head, given, job, data, base, deadline)
     if model.learn.mode == "head":
         return Model(model.task, head, encoder, backbone=weights), curve
     backbone = Backbone.load(locate(model.base), weights)
-    below = _tune_below(backbone, head, encoder, rows, job, data, deadline, teacher)
+    below = _tune_below(backbone, head, encoder, rows, job, data, deadline, given.teacher)
     weights = Path(job.run) / "backbone.safetensors"
     backbone.save(weights)
     encoder = prepare(home, model.base, max_tokens=model.max_tokens, threads=job.threads, weights=weights)
     curve = below._replace(history=curve.history + below.history)
     return Model(model.task, head, encoder, backbone=weights), curve
+
+
+def _learnt(
+    network: Perceptron, given: Given, job: Job, data: Dataset, base: Model | None, deadline: float
+) -> tuple[Perceptron, Curve]:
+    """Tune a classifier; one that continues goes part of the way back to where it was."""
+    learn = job.learner.learn
+    curve = tune(
+        network, given.inputs, given.truth, learn,
+        deadline=deadline, checked=given.checked, teacher=given.teacher,
+    )  # fmt: skip
+    if base is None:
+        return network, curve
+    new = slice(len(data.recent))
+    return blended(network, base.network, learn.blend, given.inputs[new], given.truth[new]), curve
 
 
 def _tune_below(
@@ -192,17 +202,16 @@ def _rows(data: Dataset, labels: Sequence[str]) -> Rows:
     return Rows([*data.training, *data.variants], checked if len(checked) >= _FEWEST_TO_CHECK else [])
 
 
-def _checked(rows: Rows, labels: Sequence[str], inputs: Callable[[list[Row]], Array]) -> Checked | None:
-    return Checked(inputs(rows.checked), _truth(rows.checked, labels)) if rows.checked else None
-
-
-def _taught(
-    base: Model | None, job: Job, data: Dataset, rows: Rows, inputs: Array, checked: Checked | None
-) -> SoftTargets | None:
-    """Return what the model that is continued from says of the rows to train on, then of those checked."""
-    if checked is not None:
-        inputs = np.concatenate([inputs, checked.inputs])
-    return soft_targets(base, job.learner.learn, data, [*rows.training, *rows.checked], inputs)
+def _given(
+    job: Job, data: Dataset, base: Model | None, rows: Rows, labels: Sequence[str],
+    inputs: Callable[[list[Row]], Array],
+) -> Given:  # fmt: skip
+    """Return what a network learns from, and what the one that is continued says of it."""
+    values = inputs(rows.training)
+    checked = Checked(inputs(rows.checked), _truth(rows.checked, labels)) if rows.checked else None
+    every = values if checked is None else np.concatenate([values, checked.inputs])
+    teacher = soft_targets(base, job.learner.learn, data, [*rows.training, *rows.checked], every)
+    return Given(values, _truth(rows.training, labels), checked, teacher)
 
 
 def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:

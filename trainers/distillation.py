@@ -44,16 +44,23 @@ class SoftTargets:
     temperature: float = TEMPERATURE
 
     def loss(self, outputs: Tensor, at: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighted sum of T² · KL(teacher, student) for logits (B, C) of rows `at`, (B,).
+        """Return the weighted sum of the divergences of logits (B, C) of rows `at`, (B,).
 
-        `weights` (B,) are their own, as in their cross-entropy; T² keeps the gradients' size as T changes.
+        `weights` (B,) are the rows' own, as in their cross-entropy.
         """
         told, known = self.logits[at].to(outputs.device), self.logits.shape[1]
-        teacher = functional.log_softmax(told / self.temperature, dim=1)
-        student = functional.log_softmax(outputs[:, :known] / self.temperature, dim=1)
-        apart = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(1)  # (B,)
+        apart = divergence(outputs[:, :known], told, self.temperature)  # (B,)
         counted = weights * self.distilled[at].to(outputs.device)
-        return self.weight * self.temperature**2 * (apart * counted).sum()
+        return self.weight * (apart * counted).sum()
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """Return T² · KL(teacher, student) of each row's softened logits, (B, K) both; (B,).
+
+    T² keeps the gradients' size as T changes.
+    """
+    soft, own = (functional.log_softmax(logits / temperature, dim=1) for logits in (teacher, student))
+    return temperature**2 * functional.kl_div(own, soft, reduction="none", log_target=True).sum(1)
 
 
 def soft_targets(

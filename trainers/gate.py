@@ -120,8 +120,8 @@ def forgotten(pair: Paired, what: str, gate: Gate) -> list[str]:
     """Return what is lost of old rows, as a reason: more than the gate allows, and not by chance."""
     if pair.champion is None or not len(pair.candidate):
         return []
-    forgotten = -pair.gain
-    if forgotten > gate.max_forgetting and mcnemar(pair.turned()) < _FORGETTING_DOUBT:
+    lost = -pair.gain
+    if lost > gate.max_forgetting and mcnemar(pair.turned()) < _FORGETTING_DOUBT:
         counts = f"{pair.worse} of {len(pair.candidate)} lost, {pair.better} won"
-        return [f"forgets {forgotten:.4f} on {what}, more than {gate.max_forgetting:g} ({counts})"]
+        return [f"forgets {lost:.4f} on {what}, more than {gate.max_forgetting:g} ({counts})"]
     return []

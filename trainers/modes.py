@@ -14,15 +14,15 @@ from schemas.errors import Fatal
 from trainers.recipe import Mode, Recipe
 
 
-def blocks(model: nn.Module, depth: int) -> list[nn.Module]:
-    """Return the transformer blocks of a model of `depth` layers, the first one first.
+def blocks(model: nn.Module, depth: int) -> nn.ModuleList:
+    """Return the transformer blocks of a model of `depth` layers, its own list of them, the first one first.
 
     Raises:
         Fatal: the architecture has no list of them.
     """
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == depth:
-            return list(module)
+            return module
     raise Fatal(f"{type(model).__name__} has no list of {depth} layers; use mode `head` or `full`")
 
 

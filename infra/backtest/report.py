@@ -11,6 +11,7 @@ from infra.backtest.explained import details
 from infra.backtest.moved import SPAN, Moved, moments, moved
 from infra.backtest.outcome import Outcome
 from infra.backtest.watch import Alert
+from infra.page import document
 from streams.alerts.page.document import style as explanation_style
 
 _STYLE: Final = Path(__file__).with_name("report.css")
@@ -39,12 +40,7 @@ def page(outcome: Outcome) -> str:
     ]
     body = "\n".join(section for section in sections if section)
     style = _STYLE.read_text(encoding="utf-8") + explanation_style()
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Backtest of {escape(_name(outcome))}</title><style>{style}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return document(f"Backtest of {_name(outcome)}", body, style)
 
 
 def _name(outcome: Outcome) -> str:

@@ -1,6 +1,5 @@
 """`headrace backtest`: a recorded history in, what drift handling would have done with it out."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +17,7 @@ from infra.backtest.plan import (
     parse_training_time,
     split_names,
 )
+from infra.figures import write_figures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,7 +106,7 @@ def _run(plan: Plan, json: str, report: Path | None) -> None:
 
         write(outcome, report)
         console.print(f"report: {report}", soft_wrap=True)
-    _write(outcome.figures(), json)
+    write_figures(outcome.figures(), json)
 
 
 def _say_problems(console: "Console", history: "History") -> None:
@@ -137,16 +137,6 @@ def _progress(console: "Console") -> Any:
             yield begin
 
     return shown()
-
-
-def _write(figures: dict[str, Any], json: str) -> None:
-    import msgspec
-
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
 
 
 def _show(console: "Console", outcome: "Outcome") -> None:

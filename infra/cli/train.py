@@ -1,24 +1,21 @@
 """`headrace train`: a file of examples in, a tuned model with its figures out."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 
+from infra.figures import write_figures
 from infra.training import options as o
 from trainers.recipe import Mode
-from trainers.tasks.kinds import SENSORS, Kind
+from trainers.tasks.kinds import SENSORS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from infra.training.command import Files, Way
-    from schemas.release import Release
     from trainers.tasks.training import Order, Report
-
-_LONG: Final = 30
-_SHORT: Final = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -59,20 +56,18 @@ def train(  # noqa: PLR0917  # typer takes parameters as options, in any order
 ) -> None:
     """Tune a model on a file."""
     from infra.runtime.settings import home
-    from infra.training.command import Files, Way, roles
+    from infra.training.command import Files, Way, listed, roles
     from trainers.recipe import Recipe
     from trainers.tasks.training import Order
 
-    quick = task in SENSORS or (mode is Mode.HEAD and task is Kind.CLASSIFICATION)
     recipe = Recipe(
         mode=Mode.FULL if task in SENSORS else mode, top_layers=top_layers, rank=rank,
-        epochs=epochs or (_LONG if quick else _SHORT), batch=batch, accumulate=accumulate,
+        epochs=epochs or o.usual_epochs(task, mode), batch=batch, accumulate=accumulate,
         head_rate=head_rate, encoder_rate=rate, patience=patience, validation=validation,
         max_tokens=max_tokens, gradient_checkpointing=gradient_checkpointing, seed=seed,
     )  # fmt: skip
     order = Order(kind=task, base=base, recipe=recipe, window=window, horizon=horizon, clusters=clusters)
-    named = tuple(name.strip() for name in features.split(",") if name.strip())
-    files = Files(data, test, out, roles(column or []), named, skip_bad, home())
+    files = Files(data, test, out, roles(column or []), listed(features), skip_bad, home())
     _run(order, files, Way(resume, checkpoint_every, threads), stream, json)
 
 
@@ -100,18 +95,7 @@ def _run(order: "Order", files: "Files", way: "Way", stream: str, json: str) -> 
             f" `headrace models promote {release.model} {release.version}`",
             soft_wrap=True,
         )
-    _write(report, release, json)
-
-
-def _write(report: "Report", release: "Release | None", json: str) -> None:
-    import msgspec
-
-    figures = {**msgspec.to_builtins(report), "release": msgspec.to_builtins(release)}
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
+    write_figures({**msgspec.to_builtins(report), "release": msgspec.to_builtins(release)}, json)
 
 
 def _show(console: "Console", report: "Report", out: Path) -> None:

@@ -1,16 +1,16 @@
 """`headrace tune`: finds the numbers of a training by trying, and trains with the best."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 
+from infra.figures import write_figures
 from infra.search import options as p
 from infra.training import options as o
 from trainers.recipe import Mode
 from trainers.search.kinds import Pruner, Sampler
-from trainers.tasks.kinds import SENSORS, Kind
+from trainers.tasks.kinds import SENSORS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from infra.training.command import Files
     from trainers.search.study import Wish
     from trainers.tasks.training import Order
-
-_LONG: Final = 30
-_SHORT: Final = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -55,15 +52,14 @@ def tune(  # noqa: PLR0917  # typer takes parameters as options, in any order
 ) -> None:
     """Search the numbers of a training."""
     from infra.runtime.settings import home
-    from infra.training.command import Files, roles
+    from infra.training.command import Files, listed, roles
     from trainers.recipe import Recipe
     from trainers.search.space import parsed, usual
     from trainers.search.study import Wish
     from trainers.tasks.training import Order
 
-    quick = task in SENSORS or (mode is Mode.HEAD and task is Kind.CLASSIFICATION)
     recipe = Recipe(
-        mode=Mode.FULL if task in SENSORS else mode, epochs=epochs or (_LONG if quick else _SHORT),
+        mode=Mode.FULL if task in SENSORS else mode, epochs=epochs or o.usual_epochs(task, mode),
         validation=validation, max_tokens=max_tokens, seed=seed,
     )  # fmt: skip
     order = Order(kind=task, base=base, recipe=recipe, window=window, horizon=horizon)
@@ -71,8 +67,7 @@ def tune(  # noqa: PLR0917  # typer takes parameters as options, in any order
         space=parsed(space) if space else usual(order), sampler=sampler, pruner=pruner,
         trials=trials, budget_s=_seconds(budget),
     )  # fmt: skip
-    named = tuple(name.strip() for name in features.split(",") if name.strip())
-    files = Files(data, test, out, roles(column or []), named, skip_bad, home())
+    files = Files(data, test, out, roles(column or []), listed(features), skip_bad, home())
     _run(order, wish, files, threads, json)
 
 
@@ -103,17 +98,7 @@ def _run(order: "Order", wish: "Wish", files: "Files", threads: int, json: str) 
         console.print(f"headrace: {error}; the same command goes on", markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
     _show(Console(stderr=json == "-", highlight=False), result, files.out)
-    _write(result, json)
-
-
-def _write(result: "Result", json: str) -> None:
-    import msgspec
-
-    text = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
+    write_figures(result, json)
 
 
 def _show(console: "Console", result: "Result", out: Path) -> None:

@@ -10,6 +10,7 @@ from infra.demo.figures import first_offsets
 from infra.demo.series import by_class, per_second, rolling_accuracy
 from infra.demo.snapshot import megabytes, percent
 from infra.demo.story import Story
+from infra.page import document
 
 _PARTS: Final = ("before", "drifted", "after")
 _STYLE: Final = Path(__file__).with_name("report.css")
@@ -26,13 +27,7 @@ def page(story: Story) -> str:
     sections = [_head(story), _cards(story), _accuracy(story), _drift(story), _flow(story)]
     sections += [_turned_away(story), _models(story), _lineage(story), _timeline(story)]
     body = "\n".join(section for section in sections if section)
-    title = escape(story.title)
-    style = _STYLE.read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{style}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return document(story.title, body, _STYLE.read_text(encoding="utf-8"))
 
 
 def _head(story: Story) -> str:

@@ -5,14 +5,11 @@ set-up → baseline → drift → (alert → release → swap, by the system its
 
 import asyncio
 import signal
-import sys
 import time
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from infra.cli.worker import Worker
 from infra.demo import report
@@ -33,6 +30,7 @@ from infra.demo.traffic import Traffic
 from infra.demo.watch import Watch
 from infra.demo.webhook import WebhookReceiver
 from infra.demo.workspace import prepare, write_config
+from infra.figures import write_figures
 from infra.runtime import log
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import DEFAULT_CONFIG, parse
@@ -124,15 +122,7 @@ def _deliver(plan: Plan, display: Display, outcome: Outcome) -> None:
     if plan.report_path is not None:
         report.write(outcome.story, plan.report_path)
         display.say(f"report: {plan.report_path}")
-    if plan.json_path:
-        payload = msgspec.json.format(msgspec.json.encode(outcome.story.figures.as_json()), indent=2) + b"\n"
-        if plan.json_path == "-":
-            sys.stdout.buffer.write(payload)
-            sys.stdout.buffer.flush()
-        else:
-            path = Path(plan.json_path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(payload)
+    write_figures(outcome.story.figures.as_json(), plan.json_path)
 
 
 async def _kept_up(plan: Plan, display: Display, system: System) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from infra.search import page
-from infra.training.command import Files, stoppable
-from infra.training.reading import Read, read
+from infra.training.command import Files, loaded, stoppable
 from schemas.errors import Fatal
 from trainers.job import write
 from trainers.search.space import Value
@@ -45,15 +44,12 @@ def execute(order: Order, wish: Wish, files: Files, threads: int, console: "Cons
         Fatal: files, space or order are wrong, or another search lies in the folder.
     """
     _claim(files.out)
-    known, tests = _read(order, files, files.data), _read(order, files, files.test)
-    for problem in (*known.problems, *tests.problems)[:5]:
-        console.print(f"left out: {problem}", markup=False)
-    order = msgspec.structs.replace(order, features=known.features)
+    order, examples, tests = loaded(order, files, console)
     files.out.mkdir(parents=True, exist_ok=True)
     around = Surroundings(files.home, threads)
     with _alone(files.out), stoppable() as stop, _shown(console) as listener:
         listener.stop = stop
-        search = Search(order, wish, known.examples, tests.examples, files.out)
+        search = Search(order, wish, examples, tests, files.out)
         found = search.run(around, listener)
         order = search.best_order(found)
         folder = files.out / BEST
@@ -63,7 +59,7 @@ def execute(order: Order, wish: Wish, files: Files, threads: int, console: "Cons
             folder.mkdir()
             watcher = Watcher(lambda _name, done, total, loss: listener.step(done, total, loss), stop)
             listener.began(0, 0, found.best.values)
-            report = train(order, known.examples, tests.examples, folder, around, watcher).report
+            report = train(order, examples, tests, folder, around, watcher).report
             shutil.rmtree(folder / SCRATCH, ignore_errors=True)
     result = Result(task=order.kind.value, base=order.base, wish=wish, found=found, report=report)
     write(files.out / RESULT, result)
@@ -91,12 +87,6 @@ def _alone(out: Path) -> Iterator[None]:
         except OSError:
             raise Fatal(f"another `headrace tune` is at work in {out}") from None
         yield
-
-
-def _read(order: Order, files: Files, path: Path | None) -> Read:
-    if path is None:
-        return Read([], (), [])
-    return read(path, order.kind, files.columns, skip_bad=files.skip_bad, features=files.features)
 
 
 def _reported(folder: Path) -> Report | None:

@@ -14,21 +14,11 @@ from typing import Final
 from matplotlib.axes import Axes
 
 from infra.charts import BLUE, GREEN, INK, ORANGE, chart
+from infra.page import document
 from trainers.search.space import Choices, Range, Space
 from trainers.search.study import Found, Tried
 
 _FAR: Final = 20.0
-
-_STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --grid: #d3dae2; }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --ink: #e4e9f0; --grid: #2f3844; } }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 24px 64px; }
-svg.plot { display: block; width: 100%; height: auto; color: var(--ink); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--grid); }
-"""
 
 
 def write(path: Path, title: str, space: Space, found: Found, metrics: dict[str, float]) -> None:
@@ -56,13 +46,7 @@ def page(title: str, space: Space, found: Found, metrics: dict[str, float]) -> s
     for name, given in space.items():
         parts.append(chart(partial(_slice, found.trials, name, given), height=2.4))
     parts += ["<h2>All trials</h2>", _table(found.trials, list(space))]
-    body = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return document(title, "\n".join(parts))
 
 
 def _history(trials: Sequence[Tried], axes: Axes) -> None:

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from infra.training.reading import Read, read
 from schemas.errors import Fatal
 from schemas.release import Release
+from trainers.tasks.examples import Example
 from trainers.tasks.handover import hand_over
 from trainers.tasks.training import CHECKPOINT, REPORT, SCRATCH, Order, Report, Watcher, train
 from trainers.tasks.work import Surroundings
@@ -60,6 +63,11 @@ def roles(given: list[str]) -> dict[str, str]:
     return {role: name for role, _, name in pairs}
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """Return the names between commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def execute(
     order: Order, files: Files, way: Way, console: "Console", stream: str
 ) -> tuple[Report, Release | None]:
@@ -70,33 +78,34 @@ def execute(
         Fatal: files, columns, rows or the order are wrong; the message says which.
     """
     _claim(files.out, resume=way.resume)
-    known = _read(order, files, files.data)
-    tests = _read(order, files, files.test) if files.test else Read([], (), [])
-    for problem in (*known.problems, *tests.problems)[:5]:
-        console.print(f"left out: {problem}", markup=False)
-    order = _with_features(order, known, tests)
+    order, examples, tests = loaded(order, files, console)
     files.out.mkdir(parents=True, exist_ok=True)
     with stoppable() as stop, _shown(console) as tell:
         around = Surroundings(files.home, way.threads or os.cpu_count() or 1)
-        trained = train(
-            order, known.examples, tests.examples, files.out, around, Watcher(tell, stop, way.every_s)
-        )
+        trained = train(order, examples, tests, files.out, around, Watcher(tell, stop, way.every_s))
     try:
         return trained.report, hand_over(trained, files.home, stream, stream) if stream else None
     finally:
         shutil.rmtree(files.out / SCRATCH, ignore_errors=True)
 
 
-def _read(order: Order, files: Files, path: Path) -> Read:
-    return read(path, order.kind, files.columns, skip_bad=files.skip_bad, features=files.features)
+def loaded(order: Order, files: Files, console: "Console") -> tuple[Order, list[Example], list[Example]]:
+    """Read data and test rows; return the order with their readings' names, and both. Says what was left out.
 
-
-def _with_features(order: Order, known: Read, tests: Read) -> Order:
-    import msgspec
-
+    Raises:
+        Fatal: a file cannot be read, or the test has other readings than the data.
+    """
+    known = _read(order, files, files.data)
+    tests = _read(order, files, files.test) if files.test else Read([], (), [])
+    for problem in (*known.problems, *tests.problems)[:5]:
+        console.print(f"left out: {problem}", markup=False)
     if tests.examples and tests.features != known.features:
         raise Fatal("the test file has other readings than the data; name those that count with --features")
-    return msgspec.structs.replace(order, features=known.features)
+    return msgspec.structs.replace(order, features=known.features), known.examples, tests.examples
+
+
+def _read(order: Order, files: Files, path: Path) -> Read:
+    return read(path, order.kind, files.columns, skip_bad=files.skip_bad, features=files.features)
 
 
 def _claim(out: Path, *, resume: bool) -> None:

@@ -6,12 +6,15 @@ from typing import Annotated, Final
 import typer
 
 from trainers.recipe import Mode
-from trainers.tasks.kinds import Kind
+from trainers.tasks.kinds import SENSORS, Kind
 
 _DATA: Final = "What is learnt from"
 _TUNING: Final = "How it is tuned"
 _SENSORS: Final = "Readings and clusters"
 _OUT: Final = "What comes out"
+
+_LONG: Final = 30
+_SHORT: Final = 3
 
 _ABOUT: Final = (
     "Tune a model on a file: fine-tune, measure on rows it never saw, and write an ONNX graph that was "
@@ -142,3 +145,9 @@ Json = Annotated[
     str,
     typer.Option("--json", help="Write the report as JSON; - for standard output.", rich_help_panel=_OUT),
 ]
+
+
+def usual_epochs(task: Kind, mode: Mode) -> int:
+    """Return how many epochs a training has where nobody says: heads and readings are quick."""
+    quick = task in SENSORS or (mode is Mode.HEAD and task is Kind.CLASSIFICATION)
+    return _LONG if quick else _SHORT

@@ -26,6 +26,7 @@ from schemas.errors import HeadraceError
 from schemas.raw import LogLine, structured
 from schemas.record import Kind, Outgoing
 from schemas.topics import Topic
+from tests.installation import environment_of
 from tests.waiting import aeventually
 
 CONFIG = """
@@ -44,16 +45,7 @@ class Rig:
         self.stack = stack
         self.home = home
         self._started: list[str] = []
-        config = home / "headrace.toml"
-        config.write_text(CONFIG.format(name=name))
-        addresses = stack.endpoints
-        self._environment = {
-            "HEADRACE_CONFIG": str(config),
-            "HEADRACE_HOME": str(home),
-            "HEADRACE_KAFKA": addresses.kafka,
-            "HEADRACE_REDIS": addresses.redis,
-            "HEADRACE_CLICKHOUSE": addresses.clickhouse,
-        }
+        self._environment = environment_of(stack.endpoints, home, CONFIG.format(name=name))
         self.settings: Settings = load(self._environment)
 
     def start(self, *workers: Worker) -> None:

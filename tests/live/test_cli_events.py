@@ -23,6 +23,7 @@ from schemas.dead import Dead
 from schemas.errors import Fatal, Reason
 from schemas.record import Coordinates, Outgoing
 from schemas.topics import Topic
+from tests.installation import environment_of
 
 pytestmark = pytest.mark.live
 
@@ -42,13 +43,8 @@ Command = Callable[..., Result]
 @pytest.fixture
 def settings(stack: Endpoints, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An environment with topics and a database of its own."""
-    config = tmp_path / "headrace.toml"
-    config.write_text(CONFIG.format(unique=unique))
-    monkeypatch.setenv("HEADRACE_CONFIG", str(config))
-    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
-    monkeypatch.setenv("HEADRACE_KAFKA", stack.kafka)
-    monkeypatch.setenv("HEADRACE_REDIS", stack.redis)
-    monkeypatch.setenv("HEADRACE_CLICKHOUSE", stack.clickhouse)
+    for name, value in environment_of(stack, tmp_path, CONFIG.format(unique=unique)).items():
+        monkeypatch.setenv(name, value)
     loaded = load()
     asyncio.run(create_topics(loaded))
     return loaded

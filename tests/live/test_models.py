@@ -20,6 +20,7 @@ from infra.runtime.settings import Endpoints, Settings, load
 from schemas import codec, topics
 from schemas.errors import Fatal
 from schemas.release import Release, State, Swap, Task
+from tests.installation import environment_of
 from tests.unit.serving.releases import lay_out, sensor
 from tests.waiting import eventually
 
@@ -38,13 +39,8 @@ Command = Callable[..., Result]
 @pytest.fixture
 def settings(stack: Endpoints, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Topics of this test's own, and three releases on disk of which none serves."""
-    config = tmp_path / "headrace.toml"
-    config.write_text(CONFIG.format(unique=unique))
-    monkeypatch.setenv("HEADRACE_CONFIG", str(config))
-    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
-    monkeypatch.setenv("HEADRACE_KAFKA", stack.kafka)
-    monkeypatch.setenv("HEADRACE_REDIS", stack.redis)
-    monkeypatch.setenv("HEADRACE_CLICKHOUSE", stack.clickhouse)
+    for name, value in environment_of(stack, tmp_path, CONFIG.format(unique=unique)).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     loaded = load()
     asyncio.run(create_topics(loaded))

@@ -1,10 +1,8 @@
 """The trainer worker as a process of its own, killed with kill -9 at every step of a run."""
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from infra.runtime.settings import Endpoints, Settings, load
 from infra.runtime.warehouse import Warehouse
 from schemas import codec, topics
 from schemas.release import Release, State, Transition
+from tests.installation import environment_of, start_worker
 from tests.live.test_trainer import create_tables, store
 from tests.unit.trainers import samples
 from tests.waiting import aeventually
@@ -27,7 +26,6 @@ from trainers import folders
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 CONFIG = """
 topic_prefix = "{name}."
 database = "{name}"
@@ -43,26 +41,13 @@ p99_ms = 500
 @pytest.fixture
 def environment(stack: Endpoints, unique: str, tmp_path: Path) -> dict[str, str]:
     """An installation of the test's own on the shared services."""
-    config = tmp_path / "headrace.toml"
-    config.write_text(CONFIG.format(name=unique))
-    return {
-        "HEADRACE_CONFIG": str(config),
-        "HEADRACE_HOME": str(tmp_path),
-        "HEADRACE_KAFKA": stack.kafka,
-        "HEADRACE_REDIS": stack.redis,
-        "HEADRACE_CLICKHOUSE": stack.clickhouse,
-        "HEADRACE_TRAINER_NICE": "0",
-    }
+    return environment_of(stack, tmp_path, CONFIG.format(name=unique)) | {"HEADRACE_TRAINER_NICE": "0"}
 
 
 @contextlib.contextmanager
 def _worker(environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a trainer worker; when the block ends, it and its training process are ended by kill -9."""
-    with log.open("ab") as file:
-        command = [sys.executable, "-m", "infra.cli", "worker", "trainer"]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdout=file, stderr=file
-        )  # fmt: skip
+    process = start_worker("trainer", environment, log)
     try:
         yield process
     finally:

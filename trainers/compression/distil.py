@@ -7,14 +7,14 @@ Neural Network") and its mean-pooled vectors. A pruned encoder is re-tuned the s
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from schemas.errors import Fatal
 from trainers.backbone import Backbone
+from trainers.distillation import divergence
 from trainers.fit import Batch
 from trainers.modes import blocks
 from trainers.perceptron import Perceptron
@@ -22,7 +22,6 @@ from trainers.recipe import Recipe
 from trainers.tasks.pretrained import inputs
 from trainers.tasks.texts import Ids, TextNetwork
 
-_TEMPERATURE: Final = 2.0
 _HIDDEN: Final = 1.0
 """Weight of the vectors' loss beside the logits'."""
 
@@ -39,12 +38,9 @@ def student(teacher: Backbone, layers: int) -> Backbone:
     small = copy.deepcopy(teacher)
     every = blocks(small.model, depth)
     kept = [every[round((number + 1) * depth / layers) - 1] for number in range(layers)]
-    holder: Any = next(
-        part for part in small.model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth
-    )
-    del holder[layers:]
+    del every[layers:]
     for number, block in enumerate(kept):
-        holder[number] = block
+        every[number] = block
     small.config.num_hidden_layers = layers
     return small
 
@@ -76,14 +72,10 @@ class DistilledLearner:
         """Return the summed loss of a batch: T² · KL(teacher ‖ student), and the vectors' squared error."""
         vectors = self._backbone(batch["input_ids"], batch["attention_mask"])  # (B, H)
         logits = self._head(vectors)  # (B, C)
-        soft = functional.kl_div(
-            functional.log_softmax(logits / _TEMPERATURE, 1),
-            functional.log_softmax(batch["logits"] / _TEMPERATURE, 1),
-            log_target=True, reduction="sum",
-        )  # fmt: skip
+        soft = divergence(logits, batch["logits"]).sum()
         # In the head's own units: a direction that it looks at closely counts as it looks at it.
         error = (vectors - batch["vectors"]) / self._head.scale
-        loss: Tensor = _TEMPERATURE**2 * soft + _HIDDEN * error.square().mean(1).sum()
+        loss: Tensor = soft + _HIDDEN * error.square().mean(1).sum()
         return loss
 
     def groups(self, recipe: Recipe) -> list[tuple[list[nn.Parameter], float]]:

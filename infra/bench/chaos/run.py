@@ -5,14 +5,11 @@ set-up → publish, with kills and rebalances meanwhile → drain, hop by hop �
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from aiokafka.errors import KafkaError
 
 from infra.bench.chaos.check import Places, read_all
@@ -25,6 +22,7 @@ from infra.bench.chaos.system import System
 from infra.bench.chaos.traffic import Nature, Traffic
 from infra.bench.chaos.watch import Watch
 from infra.bench.chaos.workspace import prepare
+from infra.figures import write_figures
 from infra.runtime import log
 from infra.runtime.kafka.produce import Publisher
 from schemas.errors import HeadraceError
@@ -54,7 +52,7 @@ async def _delivered(plan: Plan) -> int:
     with Display(lambda: time.monotonic() - began, to_stderr=plan.json_path == "-") as display:
         outcome = await Run(plan, display).run()
         display.summary(summary(outcome))
-        _write(outcome.as_json(), plan.json_path)
+        write_figures(outcome.as_json(), plan.json_path)
     return 1 if outcome.shortcomings() else 0
 
 
@@ -169,17 +167,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _write(figures: dict[str, Any], json_path: str) -> None:
-    """Write the figures to a file, or to standard output for `-`."""
-    if not json_path:
-        return
-    payload = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json_path == "-":
-        sys.stdout.buffer.write(payload)
-        sys.stdout.buffer.flush()
-        return
-    path = Path(json_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(payload)

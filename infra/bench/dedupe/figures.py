@@ -1,10 +1,6 @@
 """The dedupe benchmark's figures: consumes them as measured, produces a table beside the goals, and JSON."""
 
-import sys
-from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 _FULL: Final = 50_000_000
 """The number of keys that the goals are for."""
@@ -43,12 +39,3 @@ def report(figures: dict[str, Any]) -> str:
     lines = [f"{name:<{wide}}  {value:>26}  {goal:>10}" for name, value, goal in rows]
     heading = f"{'':<{wide}}  {'measured':>26}  {f'goal, {_FULL // 1_000_000}M':>10}"
     return "\n".join([heading, *lines])
-
-
-def write(figures: dict[str, Any], target: str) -> None:
-    """Write the figures as JSON to a file, or to standard output for `-`; nothing for an empty name."""
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2).decode() + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-    elif target:
-        Path(target).write_text(text, encoding="utf-8")

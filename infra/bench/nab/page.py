@@ -6,7 +6,7 @@ A plot a series: the readings, the labelled windows, the rows that are not judge
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,18 +15,7 @@ from infra.bench.nab.corpus import Series
 from infra.bench.nab.profiles import PROFILES, STANDARD
 from infra.bench.nab.scoring import Floats, probation
 from infra.charts import BLUE, GREEN, INK, RED, chart
-
-_STYLE: Final = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1c2430; --grid: #d3dae2; }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --ink: #e4e9f0; --grid: #2f3844; } }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 28px 24px 64px; }
-h3 { font-size: 14px; margin: 18px 0 0; overflow-wrap: anywhere; }
-svg.plot { display: block; width: 100%; height: auto; color: var(--ink); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--grid); }
-td:first-child { text-align: left; }
-"""
+from infra.page import document
 
 
 def write(path: Path, figures: dict[str, Any], corpus: Sequence[Series], scores: Sequence[Floats]) -> None:
@@ -44,21 +33,19 @@ def page(figures: dict[str, Any], corpus: Sequence[Series], scores: Sequence[Flo
         f"{each['false_alarms']} false</h3>{_plot(series, score >= threshold)}"
         for series, score, each in zip(corpus, scores, said["by_series"], strict=True)
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Numenta Anomaly Benchmark: {escape(name)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main><h1>Numenta Anomaly Benchmark</h1>\n{_table(figures)}\n"
+    return document(
+        f"Numenta Anomaly Benchmark: {name}",
+        f"<h1>Numenta Anomaly Benchmark</h1>\n{_table(figures)}\n"
         f"<p>Below, {escape(name)} at threshold {threshold:g}, the best of the {STANDARD.name} profile over "
         "all series. Green: labelled windows. Red: alarms. Left of the dashed line nothing is judged.</p>\n"
-        f"{plots}\n</main></body></html>\n"
+        f"{plots}",
     )
 
 
 def _table(figures: dict[str, Any]) -> str:
     heads = "".join(f"<th>{profile.name}</th>" for profile in PROFILES)
     rows = "".join(
-        f"<tr><td>{escape(name)}</td>"
+        f'<tr><td class="name">{escape(name)}</td>'
         + "".join(f"<td>{said['profiles'][profile.name]['score']:.2f}</td>" for profile in PROFILES)
         + f"<td>{said['profiles'][STANDARD.name]['found']} of {figures['windows']}</td>"
         f"<td>{said['profiles'][STANDARD.name]['false_alarms']}</td></tr>"

@@ -1,10 +1,6 @@
 """The benchmark's figures for people: consumes them as measured, produces tables for a terminal, and JSON."""
 
-import sys
-from pathlib import Path
 from typing import Any, Final
-
-import msgspec
 
 from infra.bench.nab.contestants import OURS
 from infra.bench.nab.profiles import PROFILES, STANDARD
@@ -57,12 +53,3 @@ def _series(said: dict[str, Any]) -> str:
         found = f"{each['found']}/{each['windows']}"
         lines.append(f"{each['series']:<{wide}}{found:>9}{each['false_alarms']:>8}{each['points']:9.2f}")
     return "\n".join(lines)
-
-
-def write(figures: dict[str, Any], target: str) -> None:
-    """Write the figures as JSON to a file, or to standard output for `-`; nothing for an empty name."""
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2).decode() + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-    elif target:
-        Path(target).write_text(text, encoding="utf-8")

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from schemas.prediction import Prediction
 from schemas.release import Swap
-
-_ANSWERED = "answered"
+from serving.follow_releases import ANSWERED
 
 
 class Verdict(NamedTuple):
@@ -45,7 +44,7 @@ def entries(swaps: Iterable[Swap]) -> dict[str, list[tuple[int, int]]]:
     """Return, for each `topic:partition`, (first offset, version) of every entry, ascending."""
     ledger: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for swap in swaps:
-        if swap.outcome == _ANSWERED:
+        if swap.outcome == ANSWERED:
             for place, offset in swap.first_offsets.items():
                 ledger[place].append((offset, swap.version))
     return {place: sorted(found) for place, found in ledger.items()}

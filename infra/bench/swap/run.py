@@ -8,7 +8,7 @@ when it never waits; above that, waiting grows without bound and tells nothing o
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -37,6 +37,7 @@ from schemas.errors import Retryable
 from schemas.prediction import Prediction
 from schemas.record import Outgoing
 from schemas.release import Release, Swap
+from serving.follow_releases import REJECTED, SWAPPED
 from trainers.succession import announcement
 
 MARKER: Final = ".headrace-bench-swap"
@@ -74,19 +75,23 @@ class Seen:
 
     def taken_over(self) -> int:
         """Return how many times the worker took a version over."""
-        return sum(swap.outcome == "swapped" for swap in self.swaps)
+        return sum(swap.outcome == SWAPPED for swap in self.swaps)
+
+    def has_taken_over(self, times: int) -> bool:
+        """Tell whether it did so often."""
+        return self.taken_over() >= times
 
     @property
     def rejected(self) -> list[str]:
         """Return why releases were rejected."""
-        return [swap.message for swap in self.swaps if swap.outcome == "rejected"]
+        return [swap.message for swap in self.swaps if swap.outcome == REJECTED]
 
     def decision(self, version: int) -> Swap | None:
         """Return what became of a version: the record that it was taken over, or rejected."""
-        decided = (swap for swap in self.swaps if swap.outcome in {"swapped", "rejected"})
+        decided = (swap for swap in self.swaps if swap.outcome in {SWAPPED, REJECTED})
         return next((swap for swap in decided if swap.version == version), None)
 
-    async def until(self, holds: Any, what: str) -> None:
+    async def until(self, holds: Callable[[], object], what: str) -> None:
         """Wait for something to hold.
 
         Raises:
@@ -170,7 +175,7 @@ async def _measure(plan: SwapPlan, settings: Settings, stack: Stack, say: Say) -
         await publisher.send(announcement(releases[0]))
         (spec,) = worker_specs(plan.home, str(plan.home / "headrace.toml"), (Worker.SERVING,))
         await asyncio.to_thread(stack.add_worker, spec)
-        await seen.until(lambda: seen.taken_over() >= 1, "the first model")
+        await seen.until(partial(seen.has_taken_over, 1), "the first model")
         load = Load(publisher, questions(plan, stream, datetime.now(UTC)))
         bears = await _capacity(plan, load, seen)
         rate = plan.rate or round(_FULL * bears, 1)
@@ -209,7 +214,7 @@ async def _swap(
     """Announce the other version, again and again, each once the one before it has taken over."""
     for number in range(1, plan.swaps + 1):
         await publisher.send(announcement(releases[number % 2]))
-        await seen.until(lambda wanted=number + 1: seen.taken_over() >= wanted, f"swap {number}")
+        await seen.until(partial(seen.has_taken_over, number + 1), f"swap {number}")
         if number % 10 == 0 or number == plan.swaps:
             say(f"{number} of {plan.swaps} swaps")
         await asyncio.sleep(plan.pause_s)
@@ -228,7 +233,7 @@ async def _refuse(
         decided = partial(seen.decision, bad.release.version)
         await seen.until(decided, f"the decision about a release that is bad ({bad.kind})")
         swap = seen.decision(bad.release.version)
-        if swap is not None and swap.outcome == "rejected":
+        if swap is not None and swap.outcome == REJECTED:
             rejected += 1
             reasons[bad.kind] = swap.message
     if pushed:
@@ -248,11 +253,10 @@ def _figures(
         ]
         for name, (start, end) in spans.items()
     }
-    loads = [swap.load_ms for swap in seen.swaps if swap.outcome == "swapped"]
+    loads = [swap.load_ms for swap in seen.swaps if swap.outcome == SWAPPED]
     return {
         "swaps": plan.swaps,
-        "failed": seen.dead
-        + sum(swap.version in (1, 2) and swap.outcome == "rejected" for swap in seen.swaps),
+        "failed": seen.dead + sum(swap.version in (1, 2) and swap.outcome == REJECTED for swap in seen.swaps),
         "lost": lost,
         "doubled": doubled,
         "mixed": mixed,

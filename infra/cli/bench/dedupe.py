@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from infra.figures import write_figures
+
 
 def register(group: typer.Typer) -> None:
     """Add the command to the group."""
@@ -42,12 +44,12 @@ def dedupe(
 
     A look that takes half a minute: headrace bench dedupe --keys 1000000
     """
-    from infra.bench.dedupe.figures import report, right, write
+    from infra.bench.dedupe.figures import report, right
     from infra.bench.dedupe.run import Trial, measure
 
     figures = measure(
         Trial(keys, home, kafka), lambda line: typer.echo(typer.style(line, dim=True), err=True)
     )
     typer.echo(report(figures), err=json == "-")
-    write(figures, json)
+    write_figures(figures, json)
     raise typer.Exit(0 if right(figures) else 1)

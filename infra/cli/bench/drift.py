@@ -1,10 +1,11 @@
 """`headrace bench drift`: what watching costs, how often it cries falsely, how soon it tells the truth."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from infra.figures import write_figures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,20 +69,9 @@ def drift(
     console.print(_table(figures))
     if figures["live"]:
         console.print(_live(figures["live"]))
-    _write(figures, json)
+    write_figures(figures, json)
     if figures["live"] and (figures["live"]["missed"] or figures["live"]["false"]):
         raise typer.Exit(1)
-
-
-def _write(figures: dict[str, Any], path: str) -> None:
-    """Write the figures as JSON where they are wanted."""
-    import msgspec
-
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if path == "-":
-        sys.stdout.buffer.write(text)
-    elif path:
-        Path(path).write_bytes(text)
 
 
 def _table(figures: dict[str, Any]) -> "Table":

@@ -1,11 +1,11 @@
 """`headrace bench ingest`: how fast, how steadily and how completely events become rows."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from infra.figures import write_figures
 from schemas.record import Kind
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def ingest(
     The real broker, cleaning worker, sink and ClickHouse run for it, on this machine, with the load beside.
     Exits with 1 if an event was lost or doubled.
     """
-    import msgspec
     from rich.console import Console
 
     from infra.bench.ingest.plan import IngestPlan
@@ -73,11 +72,7 @@ def ingest(
         from infra.bench.ingest.plot import write
 
         write(figures, plot)
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
+    write_figures(figures, json)
     if figures["lost"] or figures["doubled"] or figures["not_acknowledged"]:
         raise typer.Exit(1)
 

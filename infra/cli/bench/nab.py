@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from infra.figures import write_figures
+
 
 def register(group: typer.Typer) -> None:
     """Add the command to the group."""
@@ -53,7 +55,7 @@ def nab(
     Half a minute on the whole benchmark; four seconds with --detectors novelty.
     """
     from infra.bench.nab.corpus import read
-    from infra.bench.nab.report import tables, write
+    from infra.bench.nab.report import tables
     from infra.bench.nab.run import figures, score_all
 
     names = _chosen(detectors)
@@ -61,7 +63,7 @@ def nab(
     scored = score_all(corpus, names, lambda line: typer.echo(typer.style(line, dim=True), err=True))
     measured = figures(corpus, scored)
     typer.echo(tables(measured), err=json == "-")
-    write(measured, json)
+    write_figures(measured, json)
     if report is not None:
         from infra.bench.nab.page import write as write_page
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from infra.figures import write_figures
+
 JsonOption = Annotated[
     str, typer.Option("--json", help="Write the figures as JSON to this file; - for standard output.")
 ]
@@ -85,7 +87,7 @@ def streams(
         if profile:
             typer.echo("\n".join(lines(figures["profile"])))
     if json:
-        _write(figures, json)
+        write_figures(figures, json)
     if any(engine.get("failed") for engine in figures["engines"].values()):
         raise typer.Exit(1)
 
@@ -132,13 +134,3 @@ def _show(figures: dict[str, Any]) -> None:
             str(engine["doubled"]),
         )
     Console(width=140).print(table)
-
-
-def _write(figures: dict[str, Any], target: str) -> None:
-    import json
-
-    text = json.dumps(figures, indent=2)
-    if target == "-":
-        typer.echo(text)
-    else:
-        Path(target).write_text(text + "\n", encoding="utf-8")

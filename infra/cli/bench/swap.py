@@ -1,12 +1,12 @@
 """`headrace bench swap`: models are swapped under full load, and every answer is checked."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infra.bench.swap.plan import Family
+from infra.figures import write_figures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +48,6 @@ def swap(
     Exits with 1 if an event was lost, doubled, answered by the wrong version or
     refused, a swap failed, or a bad release was not rejected.
     """
-    import msgspec
     from rich.console import Console
 
     from infra.bench.swap.plan import SwapPlan
@@ -60,11 +59,7 @@ def swap(
     plan = SwapPlan(home.absolute(), swaps=swaps, bad=bad, family=family, rate=rate, steady_s=steady)
     figures = execute(plan, console.print)
     console.print(_table(figures))
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
+    write_figures(figures, json)
     faults = any(figures[name] for name in ("failed", "lost", "doubled", "mixed"))
     if faults or figures["bad"]["rejected"] < figures["bad"]["pushed"]:
         raise typer.Exit(1)

@@ -1,12 +1,12 @@
 """`headrace bench train`: what the trainers promise, measured."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from infra.bench.train.parts import MEASURE, Part, Plan
+from infra.figures import write_figures
 
 _NEED_DATA = frozenset({Part.FORGETTING, Part.COMPRESSION})
 
@@ -70,7 +70,6 @@ def train(  # noqa: PLR0917  # typer takes parameters as options, in any order
     ] = "",
 ) -> None:
     """Measure what the trainers promise."""
-    import msgspec
     from rich.console import Console
 
     from infra.local.workspace import claim
@@ -88,10 +87,6 @@ def train(  # noqa: PLR0917  # typer takes parameters as options, in any order
         found, passed = MEASURE[each](plan)
         figures |= found
         good &= passed
-    text = msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
-    if json == "-":
-        sys.stdout.buffer.write(text)
-    elif json:
-        Path(json).write_bytes(text)
+    write_figures(figures, json)
     if not good:
         raise typer.Exit(1)

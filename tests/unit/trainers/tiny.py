@@ -8,6 +8,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from schemas.clean import Clean
+from schemas.record import Coordinates, Kind
+from tests.unit.trainers.samples import START
 from trainers.tasks.examples import Question, Tagged, Text
 
 Architecture = Literal["bert", "distilbert", "roberta", "gpt2"]
@@ -128,3 +131,17 @@ def questions(seed: int, count: int) -> list[Question]:
         context = f"{person} {verb} the {thing} in {place} ."
         rows.append(Question("where ?", context, place, context.index(place)))
     return rows
+
+
+def lines(seed: int, count: int) -> list[tuple[Clean, str | None]]:
+    """Return the sentences of `texts` as log lines of a stream `logs`, no two alike, with their labels."""
+    return [
+        (
+            Clean(
+                stream="logs", kind=Kind.LOG, source="s", id=str(number), time=START,
+                raw=Coordinates("events.raw", 0, number), text=f"{example.text} {number % 7}",
+            ),
+            example.label,
+        )
+        for number, example in enumerate(texts(seed, count))
+    ]  # fmt: skip

@@ -10,12 +10,9 @@ from typer.testing import CliRunner
 from infra.bench.train.compression import against_torch, read
 from infra.cli.main import app
 from infra.compression_page import page
-from schemas.clean import Clean
 from schemas.config import Gate, Stream
 from schemas.errors import Fatal
-from schemas.record import Coordinates, Kind
 from tests.unit.trainers import tiny
-from tests.unit.trainers.samples import START
 from trainers.bootstrap import train_first
 from trainers.compression.run import compress
 from trainers.compression.variants import Wishes
@@ -33,17 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stream = Stream.model_validate(
         {"kind": "log", "model": {"base": str(base), "learn": {"min_labels": 50}}, "gate": {"p99_ms": 500}}
     )
-    rows = [
-        (
-            Clean(
-                stream="logs", kind=Kind.LOG, source="s", id=str(number), time=START,
-                raw=Coordinates("events.raw", 0, number), text=f"{example.text} {number % 7}",
-            ),
-            example.label,
-        )
-        for number, example in enumerate(tiny.texts(5, 300))
-    ]  # fmt: skip
-    train_first(home, "logs", stream, rows)
+    train_first(home, "logs", stream, tiny.lines(5, 300))
     return home
 
 

@@ -20,20 +20,14 @@ RUNNER = CliRunner()
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A tiny base."""
-    return str(tiny.build(tmp_path_factory.mktemp("base"), "bert"))
-
-
 @pytest.fixture
-def command(base, tmp_path, monkeypatch):
+def command(tiny_base, tmp_path, monkeypatch):
     """The command over a CSV of texts and classes, with four trials of a few epochs."""
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
     data = tmp_path / "data.csv"
     data.write_text("text,label\n" + "".join(f"{t.text},{t.label}\n" for t in tiny.texts(1, 160)))
     where = ["--out", str(tmp_path / "out"), "--threads", "1"]
-    return ["tune", str(data), "--task", "classification", "--base", base, *where, "--epochs", "6"]
+    return ["tune", str(data), "--task", "classification", "--base", tiny_base, *where, "--epochs", "6"]
 
 
 def test_the_best_is_trained_and_everything_is_told(command, tmp_path):
@@ -96,3 +90,13 @@ def test_a_folder_of_something_else_is_left_alone(command, tmp_path):
     ran = RUNNER.invoke(app, command)
     assert isinstance(ran.exception, Fatal) and "holds no search" in str(ran.exception)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
+
+
+def test_a_test_file_of_other_readings_is_refused(tmp_path):
+    """As by `headrace train`: what is asked in the end must be what was learnt from."""
+    for name, columns in (("data", "cpu,disk"), ("test", "cpu,fan")):
+        rows = "".join(f"{n % 3},{n % 5},{'on' if n % 2 else 'off'}\n" for n in range(60))
+        (tmp_path / f"{name}.csv").write_text(f"{columns},label\n{rows}")
+    command = ["tune", str(tmp_path / "data.csv"), "--task", "sensor-classification"]
+    ran = RUNNER.invoke(app, [*command, "--test", str(tmp_path / "test.csv"), "--out", str(tmp_path / "out")])
+    assert isinstance(ran.exception, Fatal) and "other readings" in str(ran.exception)

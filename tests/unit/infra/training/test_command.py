@@ -25,12 +25,6 @@ RUNNER = CliRunner()
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A tiny base."""
-    return str(tiny.build(tmp_path_factory.mktemp("base"), "bert"))
-
-
 @pytest.fixture
 def data(tmp_path):
     """A CSV of texts and classes."""
@@ -39,11 +33,11 @@ def data(tmp_path):
     return path
 
 
-def test_a_model_is_trained_and_handed_over(base, data, tmp_path, monkeypatch):
+def test_a_model_is_trained_and_handed_over(tiny_base, data, tmp_path, monkeypatch):
     """The report goes to standard output alone, and the release opens in serving."""
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
     out = ["--out", str(tmp_path / "out")]
-    command = ["train", str(data), "--task", "classification", "--base", base, *out]
+    command = ["train", str(data), "--task", "classification", "--base", tiny_base, *out]
     ran = RUNNER.invoke(app, [*command, "--threads", "1", "--stream", "requests", "--json", "-"])
     assert ran.exit_code == 0, ran.output
     report = msgspec.json.decode(ran.stdout)
@@ -56,7 +50,7 @@ def test_a_model_is_trained_and_handed_over(base, data, tmp_path, monkeypatch):
     assert isinstance(again.exception, Fatal) and "finished training" in str(again.exception)
 
 
-def test_an_interrupted_command_goes_on(base, data, tmp_path):
+def test_an_interrupted_command_goes_on(tiny_base, data, tmp_path):
     """Ctrl-C leaves a checkpoint and says how to go on; the resumed run ends like one that ran through."""
     common = [
         sys.executable,
@@ -67,7 +61,7 @@ def test_an_interrupted_command_goes_on(base, data, tmp_path):
         "--task",
         "classification",
         "--base",
-        base,
+        tiny_base,
     ]
     common += ["--mode", "full", "--epochs", "12", "--batch", "4", "--patience", "12", "--threads", "1"]
     environment = {**os.environ, "HEADRACE_HOME": str(tmp_path / "home")}

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from schemas.clean import Clean
 from schemas.config import Gate, Stream
-from schemas.record import Coordinates, Kind
 from schemas.release import Release
 from serving.slot import Limits, load
 from tests.unit.trainers import tiny
-from tests.unit.trainers.samples import START
 from trainers import folders
 from trainers.backbone import Backbone
 from trainers.bootstrap import train_first
@@ -43,17 +40,7 @@ def first(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
     stream = Stream.model_validate(
         {"kind": "log", "model": {"base": str(base), "learn": {"min_labels": 50}}, "gate": {"p99_ms": 500}}
     )
-    rows = [
-        (
-            Clean(
-                stream="logs", kind=Kind.LOG, source="s", id=str(number), time=START,
-                raw=Coordinates("events.raw", 0, number), text=f"{example.text} {number % 7}",
-            ),
-            example.label,
-        )
-        for number, example in enumerate(tiny.texts(5, 400))
-    ]  # fmt: skip
-    return train_first(tmp_path_factory.mktemp("home"), "logs", stream, rows)
+    return train_first(tmp_path_factory.mktemp("home"), "logs", stream, tiny.lines(5, 400))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import pytest
-import torch
 
 from schemas.errors import Fatal
 from tests.unit.trainers import tiny
@@ -15,19 +14,6 @@ from trainers.tasks.examples import Question, Readings, Tagged, Text
 from trainers.tasks.kinds import Kind
 from trainers.tasks.training import Order, Watcher, train
 from trainers.tasks.work import Surroundings
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other core to the other tests."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory):
-    """Tiny bases, each built once."""
-    folder = tmp_path_factory.mktemp("bases")
-    return {name: str(tiny.build(folder / name, name)) for name in ("bert", "roberta", "gpt2")}
 
 
 def _trained(kind, base, examples, tests, out, features=(), **recipe):

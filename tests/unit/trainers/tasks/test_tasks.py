@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification
 
@@ -17,19 +16,6 @@ from trainers.tasks.examples import Readings, Text
 from trainers.tasks.kinds import Kind
 from trainers.tasks.training import CHECKPOINT, Order, Watcher, train
 from trainers.tasks.work import Surroundings
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Leave the other core to the other tests."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def bases(tmp_path_factory):
-    """Tiny bases, each built once."""
-    folder = tmp_path_factory.mktemp("bases")
-    return {name: str(tiny.build(folder / name, name)) for name in ("bert", "distilbert", "roberta", "gpt2")}
 
 
 @pytest.fixture(scope="module")
