@@ -185,6 +185,7 @@ class Serving:
             cached=judged.cached,
             predicted_at=self._clock.now(),
             inference_ms=judged.inference_ms,
+            tolerance=event.served.predictor.tolerance,
         )
         return Outgoing(topics.PREDICTIONS.name, clean.source.encode(), codec.encode(prediction))
 

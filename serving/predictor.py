@@ -50,6 +50,8 @@ class Predictor(Protocol):
     family: str
     policy: Policy
     provider: str
+    tolerance: float | None
+    """How far from the truth a regression's answer may lie and be right; None of other tasks."""
 
     def predict(self, rows: Sequence[Any]) -> list[Answer]:
         """Answer rows in order. Blocks; safe to call from several threads.
@@ -64,6 +66,7 @@ class TextPredictor:
     """A text classifier: one row a run on several threads, or rows of equal length together."""
 
     family = "text"
+    tolerance: float | None = None
 
     def __init__(self, opened: OpenRelease, pool: ThreadPoolExecutor) -> None:
         from tokenizers import Tokenizer
@@ -121,6 +124,7 @@ class SensorPredictor:
         self._medians = medians(manifest)
         self._session = Session(opened.graph, inputs=("values",), outputs=("logits", "score"))
         self._head = _Head(manifest, self._session.output)
+        self.tolerance = manifest.thresholds.get("tolerance") if manifest.task is Task.REGRESSION else None
         self.provider = self._session.provider
         spread = np.linspace(-2.0, 2.0, _PROBE_ROWS, dtype=np.float32)[:, None]  # (B, 1)
         typical = np.nan_to_num(np.array(self._medians, dtype=np.float32))  # (F,)
