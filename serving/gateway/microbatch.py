@@ -25,16 +25,20 @@ class Sink(Protocol):
 
 
 class MicroBatcher:
-    """A queue before the producer, at most `max_pending` records long."""
+    """A queue before the producer; `serving.gateway.load` bounds it."""
 
-    def __init__(self, sink: Sink, *, max_pending: int, max_batch: int = 2000) -> None:
+    def __init__(self, sink: Sink, *, max_batch: int = 2000) -> None:
         self._sink = sink
-        self._max_pending = max_pending
         self._max_batch = max_batch
         self._waiting: list[tuple[Sequence[Outgoing], asyncio.Future[list[Coordinates]]]] = []
         self._pending = 0
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Return how many records wait to be sent."""
+        return self._pending
 
     def start(self) -> None:
         """Begin to forward what is published."""
@@ -55,13 +59,11 @@ class MicroBatcher:
         """Return the coordinates of the records once the brokers have acknowledged all of them.
 
         Raises:
-            Retryable: too much is pending, or the brokers did not acknowledge.
+            Retryable: the brokers did not acknowledge.
             Fatal: the gateway has stopped forwarding.
         """
         if self._worker is None or self._worker.done():
             raise Fatal("the gateway does not forward records; restart it")
-        if self._pending + len(records) > self._max_pending:
-            raise Retryable(f"{self._pending} records are waiting for Kafka already")
         future: asyncio.Future[list[Coordinates]] = asyncio.get_running_loop().create_future()
         self._waiting.append((records, future))
         self._pending += len(records)
