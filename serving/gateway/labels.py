@@ -25,7 +25,7 @@ async def post_labels(request: Request) -> Response:
     body = await read_body(request, gateway.limits)
     try:
         sent = _ONE_OR_MANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, str(error), reason=Reason.MALFORMED_JSON.value, field="") from error
     if isinstance(sent, list):
         return await _many(gateway, sent, caller_of(request))
@@ -76,7 +76,11 @@ def _label(gateway: Gateway, sent: Any) -> Label:
     if not isinstance(sent, dict):
         raise Rejected(Reason.WRONG_TYPE, "a label is a JSON object")
     now = gateway.clock.now()
-    label = codec.decode(codec.encode({"labelled_at": now, **sent}), Label)
+    try:
+        encoded = codec.encode({"labelled_at": now, **sent})
+    except RecursionError as error:
+        raise Rejected(Reason.MALFORMED_JSON, "the label is nested too deeply") from error
+    label = codec.decode(encoded, Label)
     if label.stream not in gateway.settings.config.streams:
         known = ", ".join(gateway.settings.config.streams)
         raise Rejected(

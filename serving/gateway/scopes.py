@@ -29,10 +29,19 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "/v1/labels": Scope.PUBLISH,
     "/v1/predictions": Scope.READ,
     "/v1/predictions/{source:path}/{id}": Scope.READ,
+    "/v2": Scope.READ,
+    "/v2/health/live": Scope.READ,
+    "/v2/health/ready": Scope.READ,
+    "/v2/models/{name}": Scope.READ,
+    "/v2/models/{name}/ready": Scope.READ,
+    "/v2/models/{name}/infer": Scope.PREDICT,
+    "/v2/models/{name}/versions/{version}": Scope.READ,
+    "/v2/models/{name}/versions/{version}/ready": Scope.READ,
+    "/v2/models/{name}/versions/{version}/infer": Scope.PREDICT,
     "/metrics": Scope.READ,
     "/openapi.json": Scope.READ,
 }
-"""Each route of the application, by its path as it is registered there."""
+"""Each route by its path, as it is registered; those of `/v2` are the Open Inference Protocol's."""
 
 CHANGING: Final = frozenset({Scope.PUBLISH, Scope.ADMIN})
 """The scopes by which something is changed: each such request is in the audit."""

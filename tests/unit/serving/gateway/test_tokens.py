@@ -142,7 +142,7 @@ async def test_public_keys_are_chosen_by_their_name(key: Any, algorithm: str, tm
 
 
 async def test_a_public_key_is_no_shared_secret(tmp_path: Path):
-    """RS/HS confusion: a token signed with the public key as an HMAC secret is refused, and so is the file."""
+    """RS/HS confusion: a token whose HMAC secret is the public key is refused, and so is such a set."""
     path = tmp_path / "keys.json"
     write(path, public(RSA, "a", "RS256"))
     tokens, _ = await by_keys(path, "RS256")
