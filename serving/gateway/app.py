@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import uvicorn
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -39,6 +40,9 @@ from serving.gateway.reload import Reloader
 from serving.gateway.shield import Shield, shielded
 
 USUAL_PORT: Final = 8080
+QUIET: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI looks for OpenTelemetry's providers at each request, a quarter of its own cost."""
+
 _LOOPBACK: Final = "127.0.0.1"
 _log = get_logger(__name__)
 
@@ -93,7 +97,7 @@ def application(gateway: Gateway) -> Edge:
     They are plain routes: FastAPI's argument handling would cost more than the rest of a request, and the
     contracts judge what comes in. FastAPI serves their description at `/openapi.json`.
     """
-    app = FastAPI(title="Headrace gateway", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Headrace gateway", version="1", docs_url=None, redoc_url=None, telemetry=QUIET)
     app.state.gateway = gateway
     app.add_route("/v1/events", post_events, methods=["POST"])
     app.add_route("/v1/labels", post_labels, methods=["POST"])
@@ -166,8 +170,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
-    config = uvicorn.Config(
+def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    """Return how the gateway is served: its edge logs and adds headers, so uvicorn does neither."""
+    return uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
@@ -178,7 +183,10 @@ async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
         timeout_graceful_shutdown=10,
         backlog=1024,
     )
-    server = _Server(config)
+
+
+async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
+    server = _Server(uvicorn_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway-http")
     url = _url(listener)
     try:

@@ -1,5 +1,6 @@
 """What the `gateway` worker did: requests by route and answer, events and labels by outcome."""
 
+import functools
 from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -13,6 +14,7 @@ ROUTES: Final = (
     "/metrics",
     "/openapi.json",
 )
+_KNOWN: Final = frozenset(ROUTES)
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
 REQUESTS: Final = Counter(
@@ -42,9 +44,20 @@ _CIRCUIT: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 def observe_request(path: str, method: str, status: int, seconds: float) -> None:
     """Note one request. Paths that are no route of ours count as `other`, unknown methods likewise."""
-    route = next((known for known in ROUTES if path == known or path.startswith(f"{known}/")), "other")
-    REQUESTS.labels(route, method if method in METHODS else "other", str(status)).inc()
-    REQUEST_SECONDS.labels(route).observe(seconds)
+    count, times = _series(path if path in _KNOWN else _route(path), method, status)
+    count.inc()
+    times.observe(seconds)
+
+
+def _route(path: str) -> str:
+    return next((known for known in ROUTES if path.startswith(f"{known}/")), "other")
+
+
+@functools.lru_cache(maxsize=1024)
+def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Return the series of a request: looking one up by its labels costs more than counting."""
+    count = REQUESTS.labels(route, method if method in METHODS else "other", str(status))
+    return count, REQUEST_SECONDS.labels(route)
 
 
 def count_events(*, accepted: int, rejected: int) -> None:
