@@ -33,7 +33,7 @@ class Jwt(Section):
     jwks: str = ""
     audience: str = ""
     issuer: str = ""
-    leeway: Annotated[float, BeforeValidator(duration_s), Field(ge=0, le=300)] = 10.0
+    leeway: Annotated[float, BeforeValidator(duration_s), Field(gt=0, le=300)] = 10.0
     scope_claim: str = Field(default="scope", min_length=1)
 
     @model_validator(mode="after")

@@ -95,4 +95,5 @@ class Guard:
         taken = self._failures.take_now(network, rate, max(1, int(5 * rate)), 1, self._monotonic())
         if error.status != 401 or taken.granted:
             return error
+        metrics.count_refused("failures")
         return Refused(429, "too many failed logins", retry_after_s=taken.wait_s, reason="failures")

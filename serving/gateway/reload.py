@@ -72,6 +72,8 @@ class Reloader:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        hot = [f"gateway.{name}" for name in HOT]
+        _log.info("config.watched", path=str(self._path), without_restart=hot, others="need a restart")
         while True:
             await asyncio.sleep(_EVERY_S)
             self.poll()

@@ -20,7 +20,21 @@ _MEDIA: Final = (
 )
 _STRUCTURED: Final = _MEDIA[0]
 _PATHS: Final = ("/v1/events", "/v1/events", "/v1/events", "/v1/labels")
-_ODD: Final = (None, 0, -1, 1e308, True, "", "\x00", [], {}, [[]], "é" * 300, 10**30, {"a": None})
+_ODD: Final[tuple[Any, ...]] = (
+    None,
+    0,
+    -1,
+    1e308,
+    True,
+    "",
+    "\x00",
+    [],
+    {},
+    [[]],
+    "é" * 300,
+    10**30,
+    {"a": None},
+)
 _DEEP: Final = (10, 300, 1_000, 5_000, 100_000)
 
 

@@ -50,10 +50,11 @@ def measure(*, rounds: int, seconds: float, connections: int, say: Callable[[str
                     raise Fatal(f"{name} answered {one.statuses}: only 200 can be compared")
                 found[name].append(one)
                 say(f"round {number + 1}: {name:<8}{one.requests_per_s:>8,.0f} requests/s")
-    return _figures(found)
+    return figures_of(found)
 
 
-def _figures(found: dict[str, list[Measured]]) -> dict[str, Any]:
+def figures_of(found: dict[str, list[Measured]]) -> dict[str, Any]:
+    """Return medians over the rounds; a ratio is the median of those of one round."""
     systems = {}
     for name, rounds in found.items():
         systems[name] = {

@@ -36,12 +36,12 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 def public(key: Any, kid: str, algorithm: str) -> dict[str, Any]:
     """Return a key's entry in a key set."""
-    made: Callable[..., Any] = {
-        "RS256": jwt.algorithms.RSAAlgorithm,
-        "ES256": jwt.algorithms.ECAlgorithm,
-        "EdDSA": jwt.algorithms.OKPAlgorithm,
-    }[algorithm].to_jwk
-    return {**made(key.public_key(), as_dict=True), "kid": kid, "alg": algorithm, "use": "sig"}
+    made: dict[str, Callable[..., Any]] = {
+        "RS256": jwt.algorithms.RSAAlgorithm.to_jwk,
+        "ES256": jwt.algorithms.ECAlgorithm.to_jwk,
+        "EdDSA": jwt.algorithms.OKPAlgorithm.to_jwk,
+    }
+    return {**made[algorithm](key.public_key(), as_dict=True), "kid": kid, "alg": algorithm, "use": "sig"}
 
 
 def write(path: Path, *entries: dict[str, Any]) -> None:
