@@ -29,6 +29,7 @@ from serving.gateway.edge import Edge
 from serving.gateway.events import post_events
 from serving.gateway.guard import Guard
 from serving.gateway.health import Readiness, get_live, get_metrics
+from serving.gateway.http import Bounded
 from serving.gateway.judge import Judge
 from serving.gateway.labels import post_labels
 from serving.gateway.microbatch import MicroBatcher
@@ -174,6 +175,7 @@ def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     """Return how the gateway is served: its edge logs and adds headers, so uvicorn does neither."""
     return uvicorn.Config(
         app,
+        http=Bounded,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -69,6 +69,8 @@ async def serve(name: str, port: int, home: Path, redis: str) -> None:
             app = protected(bare(), gateway.shield, "off")
         config = uvicorn_config(app)
         config.port = port
+        if name == "fastapi":
+            config.http = "httptools"  # as uvicorn comes, without the bounds of a head
         await uvicorn.Server(config).serve()
 
 
