@@ -16,7 +16,7 @@ from schemas.record import Coordinates, Outgoing
 from serving.gateway.breaker import Away
 from serving.gateway.identity import ANYBODY, Identity
 from serving.gateway.judge import Judge
-from serving.gateway.microbatch import MicroBatcher
+from serving.gateway.microbatch import MicroBatcher, Unsent
 from serving.gateway.options import Options
 from serving.gateway.problems import Refused
 from serving.gateway.shield import Shield
@@ -80,7 +80,8 @@ class Gateway:
             with self.shield.kafka.call():
                 async with asyncio.timeout(within_s):
                     return await self.batcher.publish(records)
-        except (Retryable, TimeoutError) as error:
+        except (Retryable, Unsent, TimeoutError) as error:
+            await self.shield.limiter.restore(caller, len(records))
             detail = str(error) or f"Kafka did not acknowledge within {within_s:g} s"
             again_in_s = error.again_in_s if isinstance(error, Away) else None
             raise Refused(

@@ -89,11 +89,13 @@ class Guard:
 
     def _slowed(self, scope: Asgi, error: Refused) -> Refused:
         """Answer 429 to a network whose logins fail too often: guesses, or a client gone wrong."""
+        if error.status != 401:
+            return error
         client = scope.get("client")
         rate = self._limits().failures_per_s
         network = masked(client[0]) if client else ""
         taken = self._failures.take_now(network, rate, max(1, int(5 * rate)), 1, self._monotonic())
-        if error.status != 401 or taken.granted:
+        if taken.granted:
             return error
         metrics.count_refused("failures")
         return Refused(429, "too many failed logins", retry_after_s=taken.wait_s, reason="failures")

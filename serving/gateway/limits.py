@@ -115,6 +115,13 @@ class Limiter:
                 )
             lease.events -= events
 
+    async def restore(self, identity: Identity, events: int) -> None:
+        """Give back events that were charged and then not published."""
+        lease = self._leases.get(identity.name)
+        if lease is not None and lease.day:
+            async with lease.asking:
+                lease.events += events
+
     def _lease(self, name: str) -> _Lease:
         lease = self._leases.get(name)
         if lease is None:

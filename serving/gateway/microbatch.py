@@ -10,10 +10,14 @@ from contextlib import suppress
 from typing import Protocol
 
 from infra.runtime.log import get_logger
-from schemas.errors import Fatal, Retryable
+from schemas.errors import Fatal, HeadraceError, Retryable
 from schemas.record import Coordinates, Outgoing
 
 _log = get_logger(__name__)
+
+
+class Unsent(HeadraceError):
+    """A batch that could not be sent although the brokers answer, such as for a record that is too large."""
 
 
 class Sink(Protocol):
@@ -60,6 +64,7 @@ class MicroBatcher:
 
         Raises:
             Retryable: the brokers did not acknowledge.
+            Unsent: the batch that these were in could not be sent, perhaps for another's sake.
             Fatal: the gateway has stopped forwarding.
         """
         if self._worker is None or self._worker.done():
@@ -112,4 +117,4 @@ def _fail(
 ) -> None:
     for _, future in batch:
         if not future.done():
-            future.set_exception(error if isinstance(error, Retryable) else Retryable(str(error)))
+            future.set_exception(error if isinstance(error, Retryable) else Unsent(str(error)))

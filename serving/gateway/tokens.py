@@ -20,6 +20,7 @@ from serving.gateway.problems import Refused
 from serving.gateway.scopes import Scope
 
 MAX_TOKEN_BYTES: Final = 8192
+_MAX_SUBJECT: Final = 256
 _REMEMBERED: Final = 4096
 _SCOPES: Final = {scope.value: scope for scope in Scope}
 
@@ -63,7 +64,9 @@ class Tokens:
                 claims = self._claims(token)
             except UnknownKey as still:
                 raise unbelieved(str(still)) from still
-        identity = Identity("jwt", str(claims["sub"])[:200], self._scopes(claims))
+        if len(claims["sub"]) > _MAX_SUBJECT:
+            raise unbelieved("the token's sub is too long")
+        identity = Identity("jwt", claims["sub"], self._scopes(claims))
         self._known[digest] = identity, float(claims["exp"]) + self._config.leeway
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

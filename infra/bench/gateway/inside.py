@@ -6,7 +6,7 @@ Everything is as it serves, the sink behind it apart: what is measured or tried 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from starlette.types import ASGIApp, Message
 
@@ -19,8 +19,9 @@ from serving.gateway.microbatch import MicroBatcher
 from serving.gateway.options import Options
 from serving.gateway.shield import shielded
 
-NO_REDIS = "redis://127.0.0.1:1"
-STREAMS = """
+NO_REDIS: Final = "redis://127.0.0.1:1"
+_NO_CLICKHOUSE: Final = "http://127.0.0.1:1"
+STREAMS: Final = """
 [streams.requests]
 kind = "api"
 [streams.host]
@@ -62,7 +63,7 @@ async def gateway_over(
     clock: Clock | None = None,
 ) -> AsyncIterator[Gateway]:
     """Yield a gateway whose events and audit go to a memory."""
-    settings = Settings(home, parse(config, "bench"), Endpoints("", redis, ""))
+    settings = Settings(home, parse(config, "bench"), Endpoints("", redis, _NO_CLICKHOUSE))
     chosen, clock = options or Options(access_log="off"), clock or SystemClock()
     batcher = MicroBatcher(sink)
     batcher.start()

@@ -9,6 +9,7 @@ ROUTES: Final = (
     "/v1/events",
     "/v1/labels",
     "/v1/predictions",
+    "/v2",
     "/livez",
     "/readyz",
     "/metrics",

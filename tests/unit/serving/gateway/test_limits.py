@@ -141,6 +141,17 @@ async def test_a_quota_ends_at_midnight():
     await of.charge(SHOP, 5000)
 
 
+async def test_what_was_not_published_is_not_counted():
+    """Events that Kafka did not take are given back to the caller's day."""
+    of = limiter(lambda: Limits(events_per_day=10), Watch(), Wavering())
+    await of.charge(SHOP, 10)
+    await of.restore(SHOP, 10)
+    await of.restore(BANK, 10)
+    await of.charge(SHOP, 10)
+    with pytest.raises(Refused):
+        await of.charge(SHOP, 1)
+
+
 async def test_without_redis_each_gateway_counts_for_itself():
     """The change is said once each way, and limits hold meanwhile."""
     watch, shared = Watch(), Wavering()

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import Fatal, Retryable
 from schemas.record import Coordinates, Outgoing
-from serving.gateway.microbatch import MicroBatcher
+from serving.gateway.microbatch import MicroBatcher, Unsent
 
 
 class Memory:
@@ -56,13 +56,13 @@ async def test_requests_that_come_meanwhile_leave_together():
 
 
 async def test_failure_reaches_every_request_and_the_next_goes_on():
-    """A failed call fails the requests in it, as something to try again, and no other."""
+    """A failed call fails the requests in it and no other; it does not pass for a Kafka that is away."""
     memory = Memory()
     memory.gate.set()
     memory.error = ValueError("broken")
     batcher = MicroBatcher(memory)
     batcher.start()
-    with pytest.raises(Retryable, match="broken"):
+    with pytest.raises(Unsent, match="broken"):
         await batcher.publish([record("a")])
     memory.error = None
     assert len(await batcher.publish([record("b")])) == 1

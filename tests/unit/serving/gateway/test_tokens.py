@@ -9,6 +9,8 @@ from typing import Any
 
 import jwt
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -92,6 +94,8 @@ async def test_a_signed_token_names_its_caller():
         ({"exp": datetime.now(UTC) - timedelta(minutes=1)}, "expired"),
         ({"exp": None}, "no exp"),
         ({"sub": None}, "no sub"),
+        ({"sub": "x" * 300}, "too long"),
+        ({"sub": 7}, "believed"),
         ({"nbf": datetime.now(UTC) + timedelta(minutes=5)}, "not valid yet"),
         ({"aud": "other"}, "another audience"),
         ({"iss": "other"}, "another issuer"),
@@ -196,3 +200,45 @@ async def test_an_unreadable_key_set_stops_the_start(tmp_path: Path):
             path.write_text(content)
         with pytest.raises(Fatal, match=r"keys\.json"):
             await KeySet(str(path)).start()
+
+
+async def test_a_key_set_is_fetched_and_not_asked_for_at_will():
+    """A new key is found by its first token; made-up names cause no fetch within ten seconds."""
+    served: dict[str, Any] = {"keys": [public(OTHER, "old", "RS256")], "asked": 0}
+
+    async def answer(_: web.Request) -> web.Response:
+        served["asked"] += 1
+        return web.json_response({"keys": served["keys"]})
+
+    application = web.Application()
+    application.router.add_get("/keys", answer)
+    now_s = [0.0]
+    async with TestServer(application) as server:
+        keys = KeySet(str(server.make_url("/keys")), monotonic=lambda: now_s[0])
+        await keys.start()
+        config = Jwt(algorithms=("RS256",), jwks=str(server.make_url("/keys")))
+        tokens = Tokens(config, ManualClock(datetime.now(UTC)), keys=keys)
+        await tokens.identity(jwt.encode(claims(), OTHER, "RS256", {"kid": "old"}))
+        served["keys"].append(public(RSA, "new", "RS256"))
+        new = jwt.encode(claims(), RSA, "RS256", {"kid": "new"})
+        assert "no key" in await refused(tokens, new)
+        assert served["asked"] == 1
+        now_s[0] = 11.0
+        assert (await tokens.identity(new)).subject == "shop"
+        for number in range(5):
+            await refused(tokens, jwt.encode(claims(), RSA, "RS256", {"kid": f"made-up-{number}"}))
+        assert served["asked"] == 2
+        now_s[0] = 400.0
+        await keys.poll()
+        assert served["asked"] == 3
+
+
+async def test_tokens_wait_for_an_issuer_that_is_away():
+    """An address that does not answer stops nothing: tokens get a 503 until it has been read."""
+    keys = KeySet("http://127.0.0.1:1/keys")
+    await keys.start()
+    config = Jwt(algorithms=("RS256",), jwks="http://127.0.0.1:1/keys")
+    tokens = Tokens(config, ManualClock(datetime.now(UTC)), keys=keys)
+    with pytest.raises(Refused) as caught:
+        await tokens.identity(jwt.encode(claims(), RSA, "RS256", {"kid": "a"}))
+    assert (caught.value.status, caught.value.headers["retry-after"]) == (503, "5")
