@@ -219,6 +219,16 @@ async def test_a_browser_is_refused_unless_its_page_is_listed(tmp_path: Path):
         assert (await ask(app, "POST", "/v1/events", [allowed])).status == 401
 
 
+async def test_the_description_says_what_each_route_asks_for(tmp_path: Path):
+    """`/openapi.json` names the scope of every route that it describes, and none of the probes."""
+    async with gateway_over(Memory(), tmp_path) as gateway:
+        document = json.loads((await ask(application(gateway), "GET", "/openapi.json")).body)
+    for path, operations in document["paths"].items():
+        scope = SCOPES[path]
+        wanted = [] if scope is None else [{"key": [scope.value]}, {"bearer": [scope.value]}]
+        assert [operation["security"] for operation in operations.values()] == [wanted]
+
+
 async def test_what_is_not_http_is_asked_the_same(app: Edge, gateway: Gateway, tmp_path: Path):
     """`authorize` alone judges headers, as a gRPC interceptor has them."""
     text = make(tmp_path, Scope.PREDICT)
