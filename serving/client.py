@@ -27,6 +27,8 @@ Event = Mapping[str, Any] | bytes
 
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BATCH: Final = "application/cloudevents-batch+json"
+_PATIENCE_S: Final = 30.0
+"""A gateway that asks to wait longer (a day's quota is used up) is not asked again."""
 
 
 class GatewayRefused(HeadraceError):
@@ -247,7 +249,7 @@ class Client:
                         return response.status, _document(content)
                     failure = f"{response.status} {_document(content).get('detail', '')}"
                     asked_s = _retry_after_s(response.headers)
-                    if asked_s > self._retry.longest_s:
+                    if asked_s > _PATIENCE_S:
                         raise Retryable(f"{self._url} asks to wait {asked_s:g} s: {failure}")
             except (aiohttp.ClientError, TimeoutError) as error:
                 failure = str(error) or type(error).__name__

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import random
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -46,14 +48,19 @@ async def port() -> AsyncIterator[int]:
         await server.shutdown(sockets=[])
 
 
-async def said(port: int, *parts: bytes) -> bytes:
-    """Send parts, each when the loop had a turn, and return what comes until the connection closes."""
+async def said(port: int, *parts: bytes, end: bool = False) -> bytes:
+    """Send parts, each when the loop had a turn, and return what comes until the connection closes.
+
+    With `end`, nothing follows them, and the server is told so.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with contextlib.suppress(ConnectionError):
         for part in parts:
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(0.01)  # so that they are read apart
+        if end:
+            writer.write_eof()
     try:
         return await asyncio.wait_for(reader.read(), 5)
     except ConnectionResetError:
@@ -87,3 +94,20 @@ async def test_whole_requests_are_answered_one_after_the_other(port: int):
         answer = await asyncio.wait_for(reader.readuntil(b"ok"), 5)
         assert answer.startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+async def test_rubbish_on_the_wire_is_refused_and_the_next_is_served(port: int):
+    """Requests with bytes changed, added and left out: 400, an answer to what is still one, or the end."""
+    source = random.Random(7)
+    whole = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nx-a: b\r\n\r\n{}"
+    statuses: Counter[bytes] = Counter()
+    for _ in range(150):
+        broken = bytearray(whole)
+        for _ in range(source.randrange(1, 6)):
+            at = source.randrange(len(broken))
+            broken[at : at + source.randrange(2)] = source.randbytes(source.randrange(3))
+        broken = broken[: source.randrange(1, len(broken) + 1)]
+        statuses[(await said(port, bytes(broken), end=True))[9:12]] += 1
+    assert set(statuses) <= {b"200", b"400", b""}
+    assert statuses[b"400"] > 20
+    assert (await said(port, ASK.replace(b"host", b"connection: close\r\nhost"))).startswith(b"HTTP/1.1 200")
