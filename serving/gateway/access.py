@@ -9,8 +9,10 @@ PERMISSION_DENIED.
 
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
 from infra.runtime.clock import Clock
+from schemas.gateway import is_loopback
 from serving.gateway.identity import ANYBODY, Identity
 from serving.gateway.keys import PREFIX, Ring
 from serving.gateway.problems import Refused
@@ -24,9 +26,16 @@ class Access:
     """Checks keys and tokens. `ring` is replaced when the file of keys changes; an open one asks nothing."""
 
     def __init__(
-        self, clock: Clock, *, asks: bool, ring: Ring | None = None, tokens: Tokens | None = None
+        self,
+        clock: Clock,
+        *,
+        asks: bool,
+        ring: Ring | None = None,
+        tokens: Tokens | None = None,
+        origins: Iterable[str] = (),
     ) -> None:
         self._clock = clock
+        self._origins = frozenset(origins)
         self._tokens = tokens
         self.ring = ring or Ring()
         self.asks = asks
@@ -43,9 +52,31 @@ class Access:
         """Return the caller, whatever they may do.
 
         Raises:
-            Refused: 401 without a valid key or token.
+            Refused: 401 without a valid key or token; 403 for a stranger's page at an open gateway.
         """
-        return await self._identity(_credential(headers)) if self.asks else ANYBODY
+        if self.asks:
+            return await self._identity(_credential(headers))
+        self._refuse_pages(headers)
+        return ANYBODY
+
+    def _refuse_pages(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Refuse what a web page of elsewhere sends to an open gateway by its visitor's browser.
+
+        A browser names the page's origin where something may be changed, and sends simple requests without
+        asking first: any page could label events on the machine of whoever looks at it.
+
+        Raises:
+            Refused: 403; the origin is neither this machine's own nor listed.
+        """
+        for name, value in headers:
+            if name != b"origin":
+                continue
+            origin = value.decode("latin-1")
+            if "*" in self._origins or origin in self._origins or is_loopback(_host(origin)):
+                continue
+            raise Refused(
+                403, "pages of elsewhere may not do this; gateway.cors.origins lists those that may"
+            )
 
     async def _identity(self, credential: str) -> Identity:
         if credential.startswith(PREFIX):
@@ -59,6 +90,13 @@ class Access:
         if self._tokens is None:
             raise unbelieved("the key is not known")
         return await self._tokens.identity(credential)
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
 
 
 def permitted(identity: Identity, needed: Scope | None) -> Identity:

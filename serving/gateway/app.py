@@ -64,6 +64,8 @@ async def run(settings: Settings) -> None:
         await create_topics(settings)
         async with opened(settings, options) as gateway:
             app = application(gateway)
+            asks = gateway.shield.access.asks
+            gateway.shield.trail.changed("gateway.started", "done", "asks for keys" if asks else "open")
             reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
             watching = asyncio.create_task(reloader.run(), name="gateway-reload")
             try:

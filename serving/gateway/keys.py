@@ -93,8 +93,8 @@ def read(home: Path) -> list[Key] | None:
             content = file.read()
     except FileNotFoundError:
         return None
-    if mode & 0o077:
-        raise Fatal(f"{path} can be read by others (mode {mode:o}); run: chmod 600 {path}")
+    if mode & 0o027:  # a mounted secret is its group's to read
+        raise Fatal(f"{path} can be read or changed by others (mode {mode:o}); run: chmod 600 {path}")
     try:
         return msgspec.json.decode(content, type=list[Key])
     except msgspec.MsgspecError as error:

@@ -112,7 +112,8 @@ async def _access(settings: Settings, options: Options, clock: Clock) -> tuple[A
     tokens = None
     if section.jwt.algorithms:
         tokens = Tokens(section.jwt, clock, secret=_secret(section.jwt, options), keys=keyset)
-    return Access(clock, asks=asks, ring=keys.Ring(kept or ()), tokens=tokens), keyset
+    ring, origins = keys.Ring(kept or ()), section.cors.origins
+    return Access(clock, asks=asks, ring=ring, tokens=tokens, origins=origins), keyset
 
 
 def _secret(jwt: Jwt, options: Options) -> bytes:

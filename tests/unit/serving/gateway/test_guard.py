@@ -219,6 +219,27 @@ async def test_a_browser_is_refused_unless_its_page_is_listed(tmp_path: Path):
         assert (await ask(app, "POST", "/v1/events", [allowed])).status == 401
 
 
+async def test_a_page_of_elsewhere_reaches_no_open_gateway(tmp_path: Path):
+    """A browser sends simple requests for any page unasked; an open gateway refuses them by their origin."""
+    label = [b'{"stream":"requests","source":"shop","id":"1","label":"x"}']
+    config = f'{STREAMS}\n[gateway.cors]\norigins = ["https://shop.example"]'
+    async with gateway_over(Memory(), tmp_path, config) as gateway:
+        app = application(gateway)
+        for origin, status in {
+            "https://evil.example": 403,
+            "http://127.0.0.1.evil.example": 403,
+            "http://[": 403,
+            "null": 403,
+            "": 403,
+            "http://127.0.0.1:8080": 202,
+            "http://localhost:3000": 202,
+            "https://shop.example": 202,
+        }.items():
+            header = (b"origin", origin.encode())
+            assert (await ask(app, "POST", "/v1/labels", [header], label)).status == status, origin
+        assert (await ask(app, "POST", "/v1/labels", [], label)).status == 202
+
+
 async def test_the_description_says_what_each_route_asks_for(tmp_path: Path):
     """`/openapi.json` names the scope of every route that it describes, and none of the probes."""
     async with gateway_over(Memory(), tmp_path) as gateway:

@@ -80,9 +80,12 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path):
     """Wrong permissions are an error that says what to do, and so is damage."""
     make(tmp_path)
     path = tmp_path / keys.FILE
-    path.chmod(0o644)
-    with pytest.raises(Fatal, match="chmod 600"):
-        keys.read(tmp_path)
+    for mode in (0o644, 0o660, 0o606):
+        path.chmod(mode)
+        with pytest.raises(Fatal, match="chmod 600"):
+            keys.read(tmp_path)
+    path.chmod(0o440)
+    assert keys.read(tmp_path)
     path.chmod(0o600)
     path.write_text("[{]")
     with pytest.raises(Fatal, match="damaged"):
