@@ -8,6 +8,7 @@ class Prediction(Contract, frozen=True, kw_only=True):
 
     `score` is the probability of `label` for classification, the value for regression, the anomaly score
     otherwise. `event` lies on `events.clean`, `raw` on `events.raw`. `sha256` is the release's digest.
+    `variant` is `champion`, or `canary` where a release on trial answered; `why` says what made it so.
     """
 
     stream: str
@@ -25,3 +26,4 @@ class Prediction(Contract, frozen=True, kw_only=True):
     cached: bool = False
     predicted_at: Moment
     inference_ms: float = 0.0
+    why: str = ""

@@ -12,6 +12,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.release import Release, Swap, Transition
+from schemas.shadow import Shadow
 
 _DAY_MS: Final = 86_400_000
 
@@ -72,6 +73,13 @@ LABELS: Final = Topic(
 )
 PREDICTIONS: Final = Topic(
     name="predictions", partitions=2, key="source", description="one answer per event", contract=Prediction
+)
+SHADOW: Final = Topic(
+    name="predictions.shadow",
+    partitions=2,
+    key="source",
+    description="answers that were not given: another version's, while a release is on trial",
+    contract=Shadow,
 )
 ALERTS: Final = Topic(
     name="alerts.drift",
@@ -139,6 +147,7 @@ TOPICS: Final = (
     COPIES,
     LABELS,
     PREDICTIONS,
+    SHADOW,
     ALERTS,
     RELEASES,
     SWAPS,

@@ -16,6 +16,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.release import Manifest, Release, Swap, Transition
+from schemas.shadow import Shadow
 
 CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Clean,
@@ -25,6 +26,7 @@ CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Label,
     Manifest,
     Prediction,
+    Shadow,
     Release,
     Swap,
     Transition,
