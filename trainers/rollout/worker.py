@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.runtime import metrics
 from infra.runtime.kafka.follow import partitions_of
@@ -41,6 +41,9 @@ _log = get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 0.5
 _ASK_EVERY_S: Final = 5.0
+_EXPECTED: Final = 50
+"""So many events with two answers are missed before shares are compared in their place."""
+
 _EARLY: Final = timedelta(minutes=10)
 """Labels may be so much older than the answers to their events."""
 
@@ -73,6 +76,7 @@ class Rollouts:
         }
         self._ended: set[tuple[str, datetime]] = set()
         self._asked_at = float("-inf")
+        self.caught_up = False
 
     def look(self) -> list[tuple[str, Release]]:
         """Put on trial what is, and return it, by stream."""
@@ -117,7 +121,8 @@ class Rollouts:
                 continue
             _, stream = self._streams[name]
             reasons = trial.worse()
-            if not reasons and ask and rollout.stage is RolloutStage.FULL and not trial.failures.of:
+            full = rollout.stage is RolloutStage.FULL
+            if not reasons and ask and full and self.caught_up and not trial.failures.of:
                 reasons = await self._by_shares(release, stream, now)
             if reasons:
                 await self._take_back(name, release, reasons, now)
@@ -134,6 +139,9 @@ class Rollouts:
             _log.warning(
                 "rollout.unseen", model=release.model, version=release.version, reason=str(error)[:300]
             )
+            return ()
+        share = release.rollout.share if release.rollout else 0.0
+        if share and since.answered * share < _EXPECTED:
             return ()
         labels = stream.model is not None and stream.model.task is not Task.ANOMALY
         terms = Terms(stream.rollout.significance, stream.rollout.min_labels, stream.gate.p99_ms, labels)
@@ -198,7 +206,7 @@ async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> Non
     )
     async with Announcer(settings) as announcer, connected(consumer):
         rollouts = Rollouts(settings, shared, warehouse, announcer)
-        await _seek(consumer, settings, [release for _, release in rollouts.look()])
+        ends = await _seek(consumer, settings, [release for _, release in rollouts.look()])
         looked_at = float("-inf")
         while True:
             fetched = await consumer.getmany(timeout_ms=200)
@@ -207,18 +215,28 @@ async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> Non
                 rollouts.take(records)
             if monotonic() - looked_at > _LOOK_EVERY_S:
                 looked_at = monotonic()
+                rollouts.caught_up = rollouts.caught_up or await _at(consumer, ends)
                 await rollouts.decide()
 
 
-async def _seek(consumer: AIOKafkaConsumer, settings: Settings, trials: Sequence[Release]) -> None:
-    """Go to where the oldest trial began, or to the end where there is none."""
+async def _seek(
+    consumer: AIOKafkaConsumer, settings: Settings, trials: Sequence[Release]
+) -> dict[TopicPartition, int]:
+    """Go to where the oldest trial began, or to the end where there is none; return the ends."""
     partitions = await partitions_of(settings, [topics.SHADOW, topics.LABELS])
     consumer.assign(partitions)
     await consumer.seek_to_end(*partitions)
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
     begins = [release.rollout.since for release in trials if release.rollout is not None]
     if not begins:
-        return
+        return ends
     stamp = int((min(begins) - _EARLY).timestamp() * 1000)
     for partition, found in (await consumer.offsets_for_times(dict.fromkeys(partitions, stamp))).items():
         if found is not None:
             consumer.seek(partition, found.offset)
+    return ends
+
+
+async def _at(consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+    """Tell whether everything was read that was there at the start."""
+    return all([await consumer.position(partition) >= end for partition, end in ends.items()])
