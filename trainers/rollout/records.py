@@ -37,8 +37,10 @@ class Ended(NamedTuple):
 
 def begun(release: Release, serving: Release | None, terms: Terms, now: datetime) -> Release:
     """Return a release in its first stage, as the serving one's successor; the first of all is in none."""
+    if serving is not None and release.version == serving.version:
+        return serving  # announced before a crash; its trial goes on
     release = succeeding(release, serving)
-    if serving is None or release.version == serving.version:
+    if serving is None:
         return release
     if terms.shadow:
         return _in_stage(release, RolloutStage.SHADOW, serving, terms, now)

@@ -20,6 +20,7 @@ from trainers.rollout.trial import Trial
 from trainers.succession import announcement, check_new, promoted, succeeding
 
 NOW = datetime(2026, 3, 14, tzinfo=UTC)
+LATER = datetime(2026, 3, 15, tzinfo=UTC)
 CONTRACTS: dict[str, Any] = {
     topics.RELEASES.name: Release,
     topics.LOOP.name: Transition,
@@ -59,6 +60,9 @@ def test_by_default_a_release_serves_at_once_and_is_watched(tmp_path: Path) -> N
     assert (told.served_before, told.staged) == ((1,), False)
     assert announcement(told).key == b"m"
     assert begun(second, first, Terms(rollback=False), NOW).rollout is None
+    assert begun(second, told, Terms(), LATER) == told, (
+        "said again after a crash, its trial does not begin anew"
+    )
 
 
 def test_the_way_is_shadow_canary_full(tmp_path: Path) -> None:
