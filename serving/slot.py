@@ -234,7 +234,7 @@ class Slot:
         second = self.second.served if self.second else None
         for known in (second, self.current):
             if known is not None and known.release.sha256 == release.sha256:
-                return replace(known, release=release)
+                return replace(known, release=release, load_ms=0.0)
         self.second = second = None  # its memory is needed
         try:
             return await asyncio.to_thread(load, release, self._pool, self._limits)
