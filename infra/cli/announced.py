@@ -10,13 +10,16 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
 
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Settings
 from schemas import codec, topics
-from schemas.errors import Fatal
+from schemas.errors import Fatal, Retryable
 from schemas.release import Release, State, Swap, on_trial
 from trainers import folders
 
@@ -47,6 +50,38 @@ class Announced:
 def read_announced(settings: Settings) -> Announced:
     """Read `models.releases` to its end."""
     return asyncio.run(_announced(settings))
+
+
+def what_serves(settings: Settings) -> list[dict[str, Any]]:
+    """Return what serves of each model, and what is on trial: stage, share, against which version.
+
+    Raises:
+        Retryable: the topic is not there yet, or Kafka does not answer.
+    """
+    try:
+        announced = read_announced(settings)
+    except KafkaError as error:
+        raise Retryable(f"Kafka did not answer: {error}") from error
+    found = []
+    for model, release in sorted(announced.serving.items()):
+        trial = announced.trial(model)
+        rollout = trial.rollout if trial else None
+        over = rollout is None or (not (trial and trial.staged) and rollout.until <= datetime.now(UTC))
+        found.append(
+            {
+                "model": model,
+                "version": release.version,
+                "trial": None
+                if rollout is None or trial is None or over
+                else {
+                    "version": trial.version,
+                    "stage": rollout.stage.value,
+                    "share": rollout.share,
+                    "against": rollout.against,
+                },
+            }
+        )
+    return found
 
 
 async def _announced(settings: Settings) -> Announced:

@@ -1,5 +1,6 @@
 """Releases on trial against the real broker and ClickHouse: what is worse goes back, whoever dies."""
 
+import asyncio
 import contextlib
 import itertools
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from infra.cli.announced import what_serves
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
@@ -320,6 +322,13 @@ async def test_a_release_goes_from_shadow_over_canary_to_all_events(
             return reached
 
         await world.flow(truth, stage(RolloutStage.CANARY))
+        assert await asyncio.to_thread(what_serves, world.settings) == [
+            {
+                "model": "host",
+                "version": 1,
+                "trial": {"version": 2, "stage": "canary", "share": 0.3, "against": 1},
+            }
+        ]
         for killed in (worker, trainer):
             killed.send_signal(signal.SIGKILL)
             killed.wait()
