@@ -27,7 +27,7 @@ from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind, Outgoing
 from schemas.release import Release, State, Swap, Task, Transition
-from schemas.rollout import RolloutStage, within
+from schemas.rollout import By, RolloutStage, within
 from schemas.shadow import Shadow
 from tests.installation import environment_of, start_worker
 from tests.unit.serving.releases import LABELS, folder_of, lay_out, reseal, sensor
@@ -350,6 +350,36 @@ async def test_a_release_goes_from_shadow_over_canary_to_all_events(
         ]  # fmt: skip
         steps = [(s.previous, s.state) for s in await world.read(topics.LOOP, Transition) if s.version == 2]
         assert steps == [("shadow", "canary"), ("canary", "full")]
+
+
+async def test_a_canary_that_is_worse_is_taken_back(stack: Endpoints, unique: str, tmp_path: Path) -> None:
+    """Its share is the champion's again, which never ceased to serve the rest."""
+    async with installation(stack, unique, tmp_path, 'canary = 0.4\nby = "source"\n') as world:
+        first, second = world.release(1, seed=1), world.release(2, seed=1, labels=SWAPPED)
+        truth = answers(first, world)
+        await world.announce(first, None)
+        world.start("serving")
+        world.start("trainer")
+        await world.swapped(1)
+        await world.announce(second, first)
+
+        async def taken_back() -> bool:
+            newest = (await world.read(topics.RELEASES, Release))[-1]
+            return bool((newest.version, newest.state) == (2, State.ROLLED_BACK))
+
+        await world.flow(truth, taken_back)
+
+        async def let_go() -> bool:
+            await world.publish(50)
+            return world.versions(await world.answered(), 50) == {1}
+
+        await aeventually(let_go, 30.0)
+        canary = [p for p in await world.answered() if p.variant == "canary"]
+        assert canary
+        drawn = {p.source for p in canary}
+        assert all(within(0.4, second.sha256, source, "", By.SOURCE) for source in drawn)
+        assert {p.version for p in canary} == {2}
+        assert (await world.serving()).version == 1
 
 
 async def test_without_a_mirror_the_accuracy_before_the_swap_decides(

@@ -18,7 +18,7 @@ from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.errors import Fatal
 from schemas.record import Outgoing
 from schemas.release import Release, State, Transition
-from schemas.rollout import Rollout, RolloutStage
+from schemas.rollout import By, Rollout, RolloutStage
 from trainers.rollout.trial import Trial
 from trainers.succession import announcement, rolled_back, succeeding
 
@@ -121,7 +121,7 @@ def _in_stage(
     rollout = Rollout(
         stage=stage,
         share=shares[stage],
-        by=terms.by if stage is RolloutStage.CANARY else Rollout.__struct_defaults__[0],
+        by=terms.by if stage is RolloutStage.CANARY else By.ID,
         against=serving.version,
         against_sha256=serving.sha256,
         since=now,

@@ -64,15 +64,7 @@ class Rollouts:
             if stream.model is not None
         }
         self._comparisons = {
-            name: Comparison(
-                Terms(
-                    stream.rollout.significance,
-                    stream.rollout.min_labels,
-                    stream.gate.p99_ms,
-                    labels=stream.model is not None and stream.model.task is not Task.ANOMALY,
-                )
-            )
-            for name, (_, stream) in self._streams.items()
+            name: Comparison(terms_of(stream)) for name, (_, stream) in self._streams.items()
         }
         self._ended: set[tuple[str, datetime]] = set()
         self._asked_at = float("-inf")
@@ -143,9 +135,7 @@ class Rollouts:
         share = release.rollout.share if release.rollout else 0.0
         if share and since.answered * share < _EXPECTED:
             return ()
-        labels = stream.model is not None and stream.model.task is not Task.ANOMALY
-        terms = Terms(stream.rollout.significance, stream.rollout.min_labels, stream.gate.p99_ms, labels)
-        return unpaired(before, since, terms)
+        return unpaired(before, since, terms_of(stream))
 
     async def _take_back(self, name: str, release: Release, reasons: tuple[str, ...], now: datetime) -> None:
         trial = self._comparisons[name].trial
@@ -187,6 +177,12 @@ class Rollouts:
     @staticmethod
     def _key(release: Release) -> tuple[str, datetime]:
         return release.sha256, release.rollout.since if release.rollout else release.created_at
+
+
+def terms_of(stream: Stream) -> Terms:
+    """Return by what a stream's releases are decided."""
+    labels = stream.model is not None and stream.model.task is not Task.ANOMALY
+    return Terms(stream.rollout.significance, stream.rollout.min_labels, stream.gate.p99_ms, labels=labels)
 
 
 async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> None:
