@@ -35,7 +35,9 @@ WHERE stream = {stream:String} AND stage = 'serving' AND reason = {reason:String
 async def samples(
     warehouse: Warehouse, release: Release, p99_ms: float, now: datetime
 ) -> tuple[Sample, Sample]:
-    """Return what the version before showed in the window before a release's trial, and the release since.
+    """Return what the version before showed in the window before a trial, and the release in its own.
+
+    Labels may come later; answers after the window say nothing of the release that the next drift would not.
 
     Raises:
         ValueError: the release is not on trial.
@@ -46,7 +48,7 @@ async def samples(
         raise ValueError(f"{release.model} {release.version} is not on trial")
     begins = rollout.since - timedelta(seconds=rollout.window_s)
     before = await _sample(warehouse, release, rollout.against, p99_ms, begins, rollout.since)
-    since = await _sample(warehouse, release, release.version, p99_ms, rollout.since, now)
+    since = await _sample(warehouse, release, release.version, p99_ms, rollout.since, min(now, rollout.until))
     return before, since
 
 

@@ -28,7 +28,7 @@ from schemas.errors import Fatal, Rejected, Retryable
 from schemas.label import Label
 from schemas.record import Incoming
 from schemas.release import Release, Task, on_trial
-from schemas.rollout import RolloutStage
+from schemas.rollout import Rollout, RolloutStage
 from schemas.shadow import Shadow
 from trainers.rollout.announcer import Announcer
 from trainers.rollout.comparison import Comparison
@@ -41,6 +41,9 @@ _log = get_logger(__name__)
 
 _LOOK_EVERY_S: Final = 0.5
 _ASK_EVERY_S: Final = 5.0
+_ASK_OFTEN: Final = 60
+"""ClickHouse is asked every 5 s; of an older trial whenever a sixtieth of its age has passed."""
+
 _EXPECTED: Final = 50
 """So many events with two answers are missed before shares are compared in their place."""
 
@@ -67,7 +70,7 @@ class Rollouts:
             name: Comparison(terms_of(stream)) for name, (_, stream) in self._streams.items()
         }
         self._ended: set[tuple[str, datetime]] = set()
-        self._asked_at = float("-inf")
+        self._asked_at: dict[str, datetime] = {}
         self.caught_up = False
 
     def look(self) -> list[tuple[str, Release]]:
@@ -106,25 +109,29 @@ class Rollouts:
     async def decide(self) -> None:
         """End the trials that can be ended: what is worse goes back, what is not goes further."""
         now = self._shared.clock.now()
-        ask = monotonic() - self._asked_at > _ASK_EVERY_S
         for name, release in self.look():
             rollout, trial = release.rollout, self._comparisons[name].trial
             if rollout is None:
                 continue
             _, stream = self._streams[name]
             reasons = trial.worse()
-            full = rollout.stage is RolloutStage.FULL
-            if not reasons and ask and full and self.caught_up and not trial.failures.of:
-                reasons = await self._by_shares(release, stream, now)
+            if not reasons and rollout.stage is RolloutStage.FULL and not trial.failures.of:
+                reasons = await self._by_shares(name, release, rollout, now)
             if reasons:
                 await self._take_back(name, release, reasons, now)
             elif release.staged and now >= rollout.until and trial.passed():
                 await self._advance(release, stream, now)
-        if ask:
-            self._asked_at = monotonic()
 
-    async def _by_shares(self, release: Release, stream: Stream, now: datetime) -> tuple[str, ...]:
+    async def _by_shares(
+        self, name: str, release: Release, rollout: Rollout, now: datetime
+    ) -> tuple[str, ...]:
         """Compare with what the version before showed just before; the warehouse knows."""
+        _, stream = self._streams[name]
+        every_s = max(_ASK_EVERY_S, (now - rollout.since).total_seconds() / _ASK_OFTEN)
+        asked_at = self._asked_at.get(name)
+        if not self.caught_up or (asked_at and (now - asked_at).total_seconds() < every_s):
+            return ()
+        self._asked_at[name] = now
         try:
             before, since = await samples(self._warehouse, release, stream.gate.p99_ms, now)
         except (Retryable, WarehouseRefused) as error:
@@ -132,8 +139,7 @@ class Rollouts:
                 "rollout.unseen", model=release.model, version=release.version, reason=str(error)[:300]
             )
             return ()
-        share = release.rollout.share if release.rollout else 0.0
-        if share and since.answered * share < _EXPECTED:
+        if rollout.share and since.answered * rollout.share < _EXPECTED:
             return ()
         return unpaired(before, since, terms_of(stream))
 
