@@ -67,15 +67,31 @@ class Learn(Section):
 
 
 class Model(Section):
-    """The model that judges a stream. `base` of a text model: `minilm`, a local path, or a hub id."""
+    """The model that judges a stream. `base` of a text model: `minilm`, a local path, or a hub id.
+
+    A regression answers readings with a number; its labels are the true numbers, such as a later reading (a
+    forecast). An answer within `tolerance` of the truth is right; 0 takes what nine of ten answers of the
+    first version kept to.
+    """
 
     name: str = ""
-    task: Literal[Task.CLASSIFICATION, Task.ANOMALY] = Task.CLASSIFICATION
+    task: Task = Task.CLASSIFICATION
     base: str = ""
     precision: Literal["auto", "fp32", "int8"] = "auto"
     labels: tuple[str, ...] = ()
     max_tokens: int = Field(default=64, ge=8, le=512)
+    tolerance: float = Field(default=0.0, ge=0)
     learn: Learn = Learn()
+
+    @model_validator(mode="after")
+    def _classes_are_a_classifiers(self) -> Self:
+        if self.labels and self.task is not Task.CLASSIFICATION:
+            raise ValueError(
+                f"`labels` name the classes of a classification; this model's task is {self.task}"
+            )
+        if self.tolerance and self.task is not Task.REGRESSION:
+            raise ValueError(f"`tolerance` is of a regression; this model's task is {self.task}")
+        return self
 
 
 class ErrorDrift(Section):

@@ -46,6 +46,7 @@ class Manifest(Contract, frozen=True, kw_only=True):
     bytes. `variants` maps a precision (`fp32`, `int8`) to its ONNX file, `serve` names the one to serve.
     `features` are the names (sensor) in input order; empty for text models, whose tokenizer is a file.
     `tokenizer` is the hash of what the tokenizer does, `golden_set` the version of the rows it was judged by.
+    `thresholds` has the score from which on a row is an `anomaly`, or a regression's `tolerance`.
     """
 
     schema_version: int = 1

@@ -203,6 +203,7 @@ class Serving:
             inference_ms=judged.inference_ms,
             variant=variant,
             why=why,
+            tolerance=given.served.predictor.tolerance,
         )
         return Outgoing(topics.PREDICTIONS.name, clean.source.encode(), codec.encode(prediction))
 

@@ -10,6 +10,7 @@ from schemas.clean import Clean
 from schemas.record import Coordinates
 from schemas.shadow import Shadow
 from serving.answers import Judged
+from serving.predictor import Answer
 from serving.slot import Second, Served
 
 
@@ -25,6 +26,7 @@ def shadow(
 ) -> Shadow:
     """Return the record of an event that both versions were asked; `given` is the answer that counts."""
     mine, theirs = beside.judged.answer, given.judged.answer
+    tolerance = given.served.predictor.tolerance
     return Shadow(
         stream=event.stream,
         source=event.source,
@@ -47,6 +49,14 @@ def shadow(
         served_cached=given.judged.cached,
         served_ms=given.judged.inference_ms,
         served_problem=given.judged.problem,
-        agreed=mine is not None and theirs is not None and mine.label == theirs.label,
+        agreed=mine is not None and theirs is not None and _agree(mine, theirs, tolerance),
         answered_at=now,
+        tolerance=tolerance,
     )
+
+
+def _agree(mine: Answer, theirs: Answer, tolerance: float | None) -> bool:
+    """Tell whether two answers are the same, or as good as: numbers within the tolerance."""
+    if tolerance is None:
+        return mine.label == theirs.label
+    return abs(mine.score - theirs.score) <= tolerance

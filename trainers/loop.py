@@ -198,7 +198,7 @@ class Loop:
         if await self._reader.count(since) < self._needed(since):
             return False
         return (
-            self._model.task is Task.ANOMALY
+            self._model.task is not Task.CLASSIFICATION
             or self.champion is not None
             or len(await self._reader.labels()) > 1
         )

@@ -22,7 +22,7 @@ from schemas import codec
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming
-from schemas.release import Release, State, Task
+from schemas.release import Release, State
 from schemas.topics import ALERTS, RELEASES
 from trainers.child import Child
 from trainers.loop import Loop
@@ -50,7 +50,7 @@ async def run(settings: Settings) -> None:
             name: Loop(
                 name, stream, stream.model, shared,
                 Reader(
-                    warehouse, name, labelled=stream.model.task is not Task.ANOMALY,
+                    warehouse, name, task=stream.model.task,
                     memory=memory_file(settings.home, name), cleaning=stream.clean,
                 ),
             )

@@ -22,9 +22,8 @@ _LATE: Final = 0.01
 
 
 class Side(NamedTuple):
-    """What one version made of an event; `ms` is None where the answer was known before."""
+    """Whether one version had no answer to an event; `ms` is None where the answer was known before."""
 
-    label: str
     failed: bool = False
     ms: float | None = None
 
@@ -34,6 +33,7 @@ class Pair(NamedTuple):
 
     trial: Side
     other: Side
+    agreed: bool = True
 
 
 class Sample(NamedTuple):
@@ -97,9 +97,9 @@ class Trial:
     def answered(self, pairs: Sequence[Pair]) -> None:
         """Take events that both versions answered, known or not to be right."""
         budget = self.terms.p99_ms
-        for trial, other in pairs:
+        for trial, other, agreed in pairs:
             self.failures.count(trial=trial.failed, other=other.failed)
-            self.agreed += not trial.failed and not other.failed and trial.label == other.label
+            self.agreed += agreed
             if trial.ms is not None and other.ms is not None:
                 self.late.count(trial=trial.ms > budget, other=other.ms > budget)
 

@@ -180,6 +180,7 @@ class Broken:
     family = "sensor"
     policy = Policy.SINGLE
     provider = "none"
+    tolerance: float | None = None
 
     def predict(self, rows):
         """Answer nothing."""

@@ -200,6 +200,7 @@ class Broken:
     family = "sensor"
     policy = Policy.SINGLE
     provider = ""
+    tolerance: float | None = None
 
     def predict(self, rows: Sequence[Any]) -> list[Any]:
         """Fail."""

@@ -70,6 +70,21 @@ def test_the_order_of_answers_and_labels_does_not_matter(seed: int, stage: Rollo
     assert trial.errors.better == sum(n % 3 == 0 for n in range(25) if n % 2)
 
 
+@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(-50, 50))
+def test_numbers_are_right_within_the_tolerance(new: float, old: float, truth: float) -> None:
+    """Of a regression the distance from the truth decides; a truth that is no number decides nothing."""
+    comparison = Comparison(TERMS)
+    comparison.put_on_trial(release())
+    number = msgspec.structs.replace(
+        shadow(1, new="", old=""), score=old, served_score=new, tolerance=2.0, agreed=abs(new - old) <= 2.0
+    )
+    comparison.answered([number, msgspec.structs.replace(number, id="e2")])
+    comparison.labelled([label(1, repr(truth)), label(2, "warm")])
+    trial = comparison.trial
+    assert (trial.errors.of, trial.agreed) == (1, 2 * (abs(new - old) <= 2.0))
+    assert (trial.errors.trial, trial.errors.other) == (abs(new - truth) > 2.0, abs(old - truth) > 2.0)
+
+
 def test_of_early_labels_the_newest_counts() -> None:
     """A label that was corrected before the answers came is the corrected one."""
     comparison = Comparison(TERMS)
