@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from schemas.cleaning import Cleaning, Dedupe
 from schemas.drift import Response
+from schemas.gateway import GatewaySection
 from schemas.hours import QuietHours
 from schemas.record import Kind
 from schemas.release import Task
@@ -310,5 +311,6 @@ class Headrace(Section):
     streams: dict[str, Stream]
     services: Services = Services()
     alerts: Alerts = Alerts()
+    gateway: GatewaySection = GatewaySection()
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$")
     database: str = Field(default="headrace", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.audit import Audit
 from schemas.clean import Clean, Flags
 from schemas.control import Action, Control, Scope
 from schemas.copies import Copies
@@ -220,6 +221,17 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         by="maria@ops-1",
         reason="the shop sends test traffic until noon",
         at=_AT + timedelta(seconds=180),
+    ),
+    Audit: Audit(
+        at=_AT + timedelta(seconds=181),
+        who="key/4f1d09c2a7be",
+        action="POST /v1/events",
+        outcome="refused",
+        status=403,
+        request_id="9d2b6d1e5f0c4a37",
+        address="203.0.113.0/24",
+        detail="this needs the scope 'publish'",
+        count=3,
     ),
 }
 """An instance of each contract, by its class."""

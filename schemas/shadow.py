@@ -9,8 +9,8 @@ class Shadow(Contract, frozen=True, kw_only=True):
 
     `version` and what follows it is the one aside, `served_version` the one whose answer is on `predictions`.
     A `problem` says why there is no answer; label and score are then empty. Times are milliseconds of
-    inference, 0 where `cached`. `stage` is that of the trial for which the two are compared. Numbers of a
-    regression agree, and are right, within `tolerance`.
+    inference, 0 where `cached`. `stage` is that of the trial for which the two are compared. Numbers agree
+    within `tolerance`, which is right for both.
     """
 
     stream: str
@@ -37,16 +37,3 @@ class Shadow(Contract, frozen=True, kw_only=True):
     agreed: bool
     answered_at: Moment
     tolerance: float | None = None
-
-    def right(self, truth: str) -> tuple[bool, bool]:
-        """Tell whether the answer aside and the one that was given are right.
-
-        Raises:
-            ValueError: of a regression, the truth is no number.
-        """
-        if self.tolerance is None:
-            return self.label == truth, self.served_label == truth  # without an answer there is no label
-        value = float(truth)
-        near = abs(self.score - value) <= self.tolerance
-        served = abs(self.served_score - value) <= self.tolerance
-        return near and not self.problem, served and not self.served_problem

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.audit import Audit
 from schemas.clean import Clean
 from schemas.control import Control
 from schemas.copies import Copies
@@ -137,6 +138,14 @@ CONTROL: Final = Topic(
     compacted=True,
     contract=Control,
 )
+AUDIT: Final = Topic(
+    name="audit",
+    partitions=1,
+    key="who",
+    description="who changed something, or was refused, by the gateway",
+    retention_ms=28 * _DAY_MS,
+    contract=Audit,
+)
 
 TOPICS: Final = (
     RAW,
@@ -154,4 +163,5 @@ TOPICS: Final = (
     LOOP,
     DEDUPE_LOG,
     CONTROL,
+    AUDIT,
 )

@@ -26,7 +26,7 @@ def shadow(
 ) -> Shadow:
     """Return the record of an event that both versions were asked; `given` is the answer that counts."""
     mine, theirs = beside.judged.answer, given.judged.answer
-    tolerance = given.served.predictor.tolerance
+    tolerance = second.served.predictor.tolerance
     return Shadow(
         stream=event.stream,
         source=event.source,
@@ -55,8 +55,5 @@ def shadow(
     )
 
 
-def _agree(mine: Answer, theirs: Answer, tolerance: float | None) -> bool:
-    """Tell whether two answers are the same, or as good as: numbers within the tolerance."""
-    if tolerance is None:
-        return mine.label == theirs.label
-    return abs(mine.score - theirs.score) <= tolerance
+def _agree(one: Answer, other: Answer, tolerance: float | None) -> bool:
+    return one.label == other.label if tolerance is None else abs(one.score - other.score) <= tolerance

@@ -26,6 +26,7 @@ TABLES: Final[dict[str, str]] = {
     topics.LOOP.name: "loop",
     topics.DEAD.name: "dead",
     topics.CONTROL.name: "control",
+    topics.AUDIT.name: "audit",
 }
 """The table of each topic."""
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from schemas.label import Label, number_of
+from schemas.label import Label
 from schemas.release import Release
 from schemas.shadow import Shadow
 from trainers.rollout.trial import Pair, Side, Terms, Trial
@@ -25,7 +25,7 @@ class Comparison:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._release: Release | None = None
-        self._answers: OrderedDict[Key, Shadow | None] = OrderedDict()  # None: judged
+        self._pairs: OrderedDict[Key, Pair | None] = OrderedDict()  # None: judged
         self._labels: OrderedDict[Key, Label] = OrderedDict()
         self.trial = Trial(terms)
 
@@ -40,7 +40,7 @@ class Comparison:
         same = before and release and (before.sha256, before.rollout) == (release.sha256, release.rollout)
         self._release = release
         if not same:
-            self._answers.clear()
+            self._pairs.clear()
             self.trial = Trial(self._terms)
 
     def answered(self, shadows: Sequence[Shadow]) -> None:
@@ -48,25 +48,25 @@ class Comparison:
         for shadow in shadows:
             key = (shadow.source, shadow.id)
             pair = self._pair(shadow)
-            if pair is None or key in self._answers:
+            if pair is None or key in self._pairs:
                 continue
             self.trial.answered([pair])
             label = self._labels.pop(key, None)
-            self._answers[key] = shadow if label is None else None
+            self._pairs[key] = pair if label is None else None
             if label is not None:
-                self._judge(shadow, label)
-            if len(self._answers) > _MAX_PAIRS:
-                self._answers.popitem(last=False)
+                self._judge(pair, label)
+            if len(self._pairs) > _MAX_PAIRS:
+                self._pairs.popitem(last=False)
 
     def labelled(self, labels: Sequence[Label]) -> None:
         """Take labels, of events that were answered or are yet to be."""
         for label in labels:
             key = (label.source, label.id)
-            shadow = self._answers.get(key)
-            if shadow is not None:
-                self._answers[key] = None
-                self._judge(shadow, label)
-            elif key not in self._answers:
+            pair = self._pairs.get(key)
+            if pair is not None:
+                self._pairs[key] = None
+                self._judge(pair, label)
+            elif key not in self._pairs:
                 waiting = self._labels.get(key)
                 if waiting is None or waiting.labelled_at <= label.labelled_at:
                     self._labels[key] = label
@@ -81,18 +81,19 @@ class Comparison:
         terms = release.rollout
         if shadow.stage is not terms.stage or shadow.answered_at < terms.since:
             return None
-        aside = Side(bool(shadow.problem), None if shadow.cached else shadow.inference_ms)
-        served = Side(bool(shadow.served_problem), None if shadow.served_cached else shadow.served_ms)
+        times = (
+            None if shadow.cached else shadow.inference_ms,
+            None if shadow.served_cached else shadow.served_ms,
+        )
+        aside = Side(shadow.label, bool(shadow.problem), times[0], shadow.score)
+        served = Side(shadow.served_label, bool(shadow.served_problem), times[1], shadow.served_score)
         if (shadow.sha256, shadow.served_sha256) == (release.sha256, terms.against_sha256):
-            return Pair(aside, served, shadow.agreed)
+            return Pair(aside, served, shadow.tolerance)
         if (shadow.served_sha256, shadow.sha256) == (release.sha256, terms.against_sha256):
-            return Pair(served, aside, shadow.agreed)
+            return Pair(served, aside, shadow.tolerance)
         return None
 
-    def _judge(self, shadow: Shadow, label: Label) -> None:
-        """Hold both answers against the truth; of a regression, one that is no number is none."""
-        if self._release is None or (shadow.tolerance is not None and number_of(label.label) is None):
-            return
-        aside, served = shadow.right(label.label)
-        mine = shadow.sha256 == self._release.sha256
-        self.trial.judged([(aside, served) if mine else (served, aside)])
+    def _judge(self, pair: Pair, label: Label) -> None:
+        right = pair.right(label.label)
+        if right is not None:
+            self.trial.judged([right])

@@ -12,8 +12,8 @@ from schemas.release import Release
 from trainers.rollout.trial import Sample
 
 _ANSWERS: Final = """
-SELECT countIf(l.truth != '') AS judged,
-    countIf(l.truth != '' AND if(isNull(p.tolerance), p.label = l.truth,
+SELECT countIf(l.truth != '' AND (isNull(p.tolerance) OR isFinite(toFloat64OrNull(l.truth)))) AS judged,
+    countIf(l.truth != '' AND if(isNull(p.tolerance), l.truth = p.label,
         ifNull(abs(p.score - toFloat64OrNull(l.truth)) <= p.tolerance, false))) AS right,
     count() AS answered, countIf(NOT p.cached) AS timed,
     countIf(NOT p.cached AND p.inference_ms > {p99_ms:Float64}) AS late

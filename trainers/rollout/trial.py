@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import log
 from typing import Any, Final, NamedTuple
 
+from schemas.label import is_right
 from trainers.rollout.evidence import log_evidence
 
 _CRITERIA: Final = 3
@@ -22,18 +23,37 @@ _LATE: Final = 0.01
 
 
 class Side(NamedTuple):
-    """Whether one version had no answer to an event; `ms` is None where the answer was known before."""
+    """What one version made of an event; `ms` is None where the answer was known before."""
 
+    label: str
     failed: bool = False
     ms: float | None = None
+    score: float = 0.0
 
 
 class Pair(NamedTuple):
-    """One event as the release on trial and the version that it is compared with answered it."""
+    """One event as the release on trial and the version that it is compared with answered it.
+
+    Numbers are their sides' scores; they agree, and are right, within `tolerance`.
+    """
 
     trial: Side
     other: Side
-    agreed: bool = True
+    tolerance: float | None = None
+
+    @property
+    def agreed(self) -> bool:
+        """Tell whether both answered, and the same."""
+        if self.trial.failed or self.other.failed:
+            return False
+        if self.tolerance is None:
+            return self.trial.label == self.other.label
+        return abs(self.trial.score - self.other.score) <= self.tolerance
+
+    def right(self, truth: str) -> tuple[bool, bool] | None:
+        """Tell whether each side is right; None where the truth says nothing of answers of this kind."""
+        trial, other = (is_right(truth, one.label, one.score, self.tolerance) for one in self[:2])
+        return None if trial is None or other is None else (trial, other)
 
 
 class Sample(NamedTuple):
@@ -97,9 +117,10 @@ class Trial:
     def answered(self, pairs: Sequence[Pair]) -> None:
         """Take events that both versions answered, known or not to be right."""
         budget = self.terms.p99_ms
-        for trial, other, agreed in pairs:
+        for pair in pairs:
+            trial, other, _ = pair
             self.failures.count(trial=trial.failed, other=other.failed)
-            self.agreed += agreed
+            self.agreed += pair.agreed
             if trial.ms is not None and other.ms is not None:
                 self.late.count(trial=trial.ms > budget, other=other.ms > budget)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infra.figures import write_figures
+from schemas.errors import Fatal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,11 +19,11 @@ def register(group: typer.Typer) -> None:
 
 def predict(
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             envvar="HEADRACE_DATA", help="The folder of loghub's structured logs, or the one that has it."
         ),
-    ],
+    ] = None,
     passes: Annotated[int, typer.Option(min=1, max=100, help="How often all lines come.")] = 3,
     new: Annotated[
         int, typer.Option(min=1, max=100_000, help="Lines after that whose texts come only once.")
@@ -50,6 +51,8 @@ def predict(
     from infra.bench.predict.run import PredictPlan, execute
     from infra.runtime import log
 
+    if data is None:
+        raise Fatal("--data (or HEADRACE_DATA) names the folder of loghub's structured logs")
     log.configure("bench", level="error")
     console = Console(stderr=json == "-", highlight=False)
     folder = data / "loghub" if (data / "loghub").is_dir() else data

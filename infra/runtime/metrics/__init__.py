@@ -11,7 +11,17 @@ from infra.runtime.metrics.cleaning import (
     forget_event_times,
     note_event_time,
 )
-from infra.runtime.metrics.gateway import count_events, count_labels, observe_request
+from infra.runtime.metrics.gateway import (
+    METHODS,
+    count_audit,
+    count_events,
+    count_labels,
+    count_refused,
+    observe_request,
+    set_circuit,
+    set_loop_lag,
+    set_settings_valid,
+)
 from infra.runtime.metrics.kafka import (
     count_failed_transaction,
     forget_lag,
@@ -33,7 +43,9 @@ from infra.runtime.metrics.serving import (
 from infra.runtime.metrics.sink import count_buried, count_overtaken, count_rows, observe_insert
 
 __all__ = [
+    "METHODS",
     "count_alert",
+    "count_audit",
     "count_buried",
     "count_cache_hits",
     "count_cleaned",
@@ -44,6 +56,7 @@ __all__ = [
     "count_overtaken",
     "count_parked",
     "count_predictions",
+    "count_refused",
     "count_rows",
     "count_run",
     "count_shadow",
@@ -59,6 +72,9 @@ __all__ = [
     "observe_request",
     "observe_run",
     "observe_transaction",
+    "set_circuit",
+    "set_loop_lag",
     "set_model_version",
     "set_paused",
+    "set_settings_valid",
 ]

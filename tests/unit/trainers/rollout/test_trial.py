@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from trainers.rollout.trial import Pair, Sample, Side, Terms, Trial, unpaired, upper
 
 TERMS = Terms(significance=0.001, min_labels=50, p99_ms=50.0)
-FINE = Side(ms=5.0)
-FAILED = Side(failed=True)
-SLOW = Side(ms=80.0)
+FINE = Side("a", ms=5.0)
+FAILED = Side("", failed=True)
+SLOW = Side("a", ms=80.0)
 
 
 def course(trial: Trial, right: NDArray[np.bool_], other: NDArray[np.bool_], batch: int = 10) -> int | None:
@@ -105,7 +105,7 @@ def test_a_busy_machine_is_nobodys_fault() -> None:
 def test_a_model_without_labels_passes_by_its_answers() -> None:
     """An anomaly model is judged by answers and times alone."""
     trial = Trial(TERMS._replace(labels=False))
-    trial.answered([Pair(FINE, FINE, agreed=False)] * 49)
+    trial.answered([Pair(FINE, Side("b", ms=5.0))] * 49)
     assert not trial.passed()
     trial.answered([Pair(FINE, FINE)])
     assert trial.passed()

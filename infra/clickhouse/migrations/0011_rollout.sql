@@ -57,9 +57,9 @@ SELECT s.stream AS stream, s.model AS model, s.stage AS stage, s.version AS vers
     quantileIf(0.99)(s.served_ms, NOT s.served_cached) AS served_p99_ms,
     countIf(s.problem != '') AS failed, countIf(s.served_problem != '') AS served_failed,
     countIf(l.truth != '') AS labelled,
-    countIf(l.truth != '' AND s.problem = '' AND if(isNull(s.tolerance), s.label = l.truth,
+    countIf(l.truth != '' AND if(isNull(s.tolerance), s.label = l.truth,
         ifNull(abs(s.score - toFloat64OrNull(l.truth)) <= s.tolerance, false))) AS right,
-    countIf(l.truth != '' AND s.served_problem = '' AND if(isNull(s.tolerance), s.served_label = l.truth,
+    countIf(l.truth != '' AND if(isNull(s.tolerance), s.served_label = l.truth,
         ifNull(abs(s.served_score - toFloat64OrNull(l.truth)) <= s.tolerance, false))) AS served_right
 FROM {database}.shadows AS s
 LEFT JOIN {database}.newest_labels AS l ON s.stream = l.stream AND s.source = l.source AND s.id = l.id
