@@ -32,6 +32,7 @@ from schemas.config import Gate
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming, Outgoing
 from schemas.release import Release, State, Swap, on_trial
+from serving.loading import Loading
 from serving.release import BadRelease
 from serving.slot import Limits, Second, Served, Slot
 
@@ -55,6 +56,7 @@ class Models:
         self._pool = pool
         self._clock = clock
         self._worker = worker
+        self._loading = Loading()
         self._slots: dict[str, Slot] = {}
         self._reports: asyncio.Queue[Swap] = asyncio.Queue()
         self._next_offsets: dict[int, int] = {}
@@ -117,7 +119,7 @@ class Models:
         """Load a release as its model's candidate; tell whether it may serve. A bad one is reported."""
         slot = self._slots.get(release.model)
         if slot is None:
-            slot = self._slots[release.model] = Slot(self._pool, self._limits(release.stream))
+            slot = self._slots[release.model] = Slot(self._pool, self._limits(release.stream), self._loading)
         newest = slot.newest
         if newest is not None and newest.release.sha256 == release.sha256:
             slot.renew(release)

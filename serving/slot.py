@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
@@ -21,6 +22,8 @@ from schemas.clean import Clean
 from schemas.errors import Retryable
 from schemas.release import Manifest, Release
 from schemas.rollout import Rollout, RolloutStage, within
+from serving.batching import Policy
+from serving.loading import Loading
 from serving.predictor import Answer, BadAnswer, Predictor, Row, make
 from serving.release import BadRelease, OpenRelease, model_bytes, open_release
 
@@ -77,7 +80,8 @@ class Served:
                 took_ms.append((time.thread_time() - began) * 1000)
             if median(took_ms) > within_ms:
                 raise BadRelease(f"an answer takes {median(took_ms):.1f} ms, more than {within_ms:g}")
-            together = self.predictor.predict(self.rows)
+            single = self.predictor.policy is Policy.SINGLE  # then rows have no mates, by construction
+            together = alone if single else self.predictor.predict(self.rows)
         except BadAnswer as error:
             raise BadRelease(f"golden inputs: {error}") from error
         for number, (expected, got, among) in enumerate(zip(self.expected, alone, together, strict=True)):
@@ -150,7 +154,9 @@ class Slot:
     are never more than two: whatever else is to be loaded, the second goes first.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, limits: Limits | None = None) -> None:
+    def __init__(
+        self, pool: ThreadPoolExecutor, limits: Limits | None = None, loading: Loading | None = None
+    ) -> None:
         self.current: Served | None = None
         self.second: Second | None = None
         self._candidate: Served | None = None
@@ -159,6 +165,7 @@ class Slot:
         self._taken.set()
         self._pool = pool
         self._limits = limits or Limits()
+        self._loading = loading or Loading()
 
     @property
     def newest(self) -> Served | None:
@@ -237,7 +244,9 @@ class Slot:
                 return replace(known, release=release, load_ms=0.0)
         self.second = second = None  # its memory is needed
         try:
-            return await asyncio.to_thread(load, release, self._pool, self._limits)
+            work = partial(load, release, self._pool, self._limits)
+            # Nobody waits for an answer of the first: it may have its share of the cores.
+            return await (asyncio.to_thread(work) if self.current is None else self._loading.aside(work))
         except BadRelease:
             raise
         except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion

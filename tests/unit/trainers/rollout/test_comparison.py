@@ -121,7 +121,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_numbers_are_right_within_their_tolerance() -> None:
-    """A regression's sides are told apart by how near they come; what is no number tells nothing."""
+    """A regression's sides differ by how near they come; a label that says no number tells nothing."""
     comparison = Comparison(TERMS)
     comparison.put_on_trial(release())
     for number in range(40):
