@@ -117,9 +117,8 @@ def application(gateway: Gateway) -> Edge:
 
 def protected(app: ASGIApp, shield: Shield, access_log: AccessLog) -> Edge:
     """Put what protects it around an application. A browser's preflight needs no key, so CORS comes first."""
-    current = shield.current
-    guarded: ASGIApp = Guard(app, shield.access, shield.limiter, shield.load, lambda: current.limits)
-    cors = current.section.cors
+    guarded: ASGIApp = Guard(app, shield.door)
+    cors = shield.current.section.cors
     if cors.origins:
         guarded = CORSMiddleware(
             guarded,

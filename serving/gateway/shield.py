@@ -18,6 +18,7 @@ from serving.gateway.access import Access
 from serving.gateway.audit import Trail
 from serving.gateway.breaker import Breaker
 from serving.gateway.buckets import Local, Shared
+from serving.gateway.door import Door
 from serving.gateway.jwks import KeySet
 from serving.gateway.limits import Limiter
 from serving.gateway.load import Load
@@ -47,6 +48,7 @@ class Shield:
 
     current: Current
     access: Access
+    door: Door
     limiter: Limiter
     load: Load
     trail: Trail
@@ -69,11 +71,14 @@ async def shielded(
     local = Local()
     shared = Shared(settings.endpoints.redis, settings.config.topic_prefix, local)
     redis = Breaker("redis", lambda: current.section.breaker, failures=(RedisError, TimeoutError, OSError))
+    limiter = Limiter(lambda: current.limits, clock, shared=shared, breaker=redis, local=local)
+    load = Load(lambda: current.limits, batcher)
     shield = Shield(
         current,
         access,
-        Limiter(lambda: current.limits, clock, shared=shared, breaker=redis, local=local),
-        Load(lambda: current.limits, batcher),
+        Door(access, limiter, load, lambda: current.limits),
+        limiter,
+        load,
         Trail(sink, settings.home, clock),
         Breaker("kafka", lambda: current.section.breaker),
         Breaker("clickhouse", lambda: current.section.breaker),
