@@ -58,7 +58,7 @@ class Door:
         """Let a known caller's request through, or say why not.
 
         Raises:
-            Refused: 403 without the scope, 429 beyond the caller's rate, 503 if the gateway has too much to do.
+            Refused: 403 without the scope, 429 beyond the caller's rate, 503 for a gateway that is too busy.
         """
         try:
             permitted(caller, needed)
