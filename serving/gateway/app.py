@@ -38,7 +38,7 @@ from serving.gateway.options import AccessLog, Options
 from serving.gateway.predictions import get_prediction
 from serving.gateway.problems import Refused, problem
 from serving.gateway.reload import Reloader
-from serving.gateway.shield import Shield, shielded
+from serving.gateway.shield import Shield, asks_for_keys, shielded
 
 USUAL_PORT: Final = 8080
 QUIET: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
@@ -57,6 +57,7 @@ async def run(settings: Settings) -> None:
     """
     options = Options.from_environment(os.environ)
     section = settings.config.gateway
+    asks = asks_for_keys(settings)  # before anything listens
     if section.log_level:
         set_level(section.log_level)
     record = settings.home / "gateway.json"
@@ -64,7 +65,6 @@ async def run(settings: Settings) -> None:
         await create_topics(settings)
         async with opened(settings, options) as gateway:
             app = application(gateway)
-            asks = gateway.shield.access.asks
             gateway.shield.trail.changed("gateway.started", "done", "asks for keys" if asks else "open")
             reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
             watching = asyncio.create_task(reloader.run(), name="gateway-reload")
