@@ -14,6 +14,7 @@ from schemas.hours import QuietHours
 from schemas.record import Kind
 from schemas.release import Task
 from schemas.response import Responses, always
+from schemas.rollout import By
 from schemas.section import Duration, Section, duration_s
 
 
@@ -67,15 +68,31 @@ class Learn(Section):
 
 
 class Model(Section):
-    """The model that judges a stream. `base` of a text model: `minilm`, a local path, or a hub id."""
+    """The model that judges a stream. `base` of a text model: `minilm`, a local path, or a hub id.
+
+    A regression answers readings with a number; its labels are the true numbers, such as a later reading (a
+    forecast). An answer within `tolerance` of the truth is right; 0 takes what nine of ten answers of the
+    first version kept to.
+    """
 
     name: str = ""
-    task: Literal[Task.CLASSIFICATION, Task.ANOMALY] = Task.CLASSIFICATION
+    task: Task = Task.CLASSIFICATION
     base: str = ""
     precision: Literal["auto", "fp32", "int8"] = "auto"
     labels: tuple[str, ...] = ()
     max_tokens: int = Field(default=64, ge=8, le=512)
+    tolerance: float = Field(default=0.0, ge=0)
     learn: Learn = Learn()
+
+    @model_validator(mode="after")
+    def _classes_are_a_classifiers(self) -> Self:
+        if self.labels and self.task is not Task.CLASSIFICATION:
+            raise ValueError(
+                f"`labels` name the classes of a classification; this model's task is {self.task}"
+            )
+        if self.tolerance and self.task is not Task.REGRESSION:
+            raise ValueError(f"`tolerance` is of a regression; this model's task is {self.task}")
+        return self
 
 
 class ErrorDrift(Section):
@@ -198,6 +215,28 @@ class Gate(Section):
     min_agreement: float = Field(default=0.97, ge=0, le=1)
 
 
+class Rollout(Section):
+    """How a release comes into service, and what takes it out again.
+
+    With `rollback` the version before it goes on answering a share `mirror` of the events aside for `window`.
+    A release that is worse, by labels on both answers, by answers it cannot give or by those over the gate's
+    `p99_ms`, is rolled back by itself; `significance` bounds the chance of one that is not worse. Where no
+    event was answered by both, it is compared with what the version before showed in the `window` before.
+
+    With `shadow` a release first answers every event aside; with a `canary` share it then answers that share,
+    drawn `by` id or by source. Each takes a `window` at least, and until `min_labels` have come.
+    """
+
+    rollback: bool = True
+    mirror: float = Field(default=0.2, ge=0, le=1)
+    window: Duration = 600.0
+    min_labels: int = Field(default=50, ge=1)
+    significance: float = Field(default=0.001, gt=0, lt=0.5)
+    shadow: bool = False
+    canary: float = Field(default=0.0, ge=0, le=1)
+    by: By = By.ID
+
+
 class Stream(Section):
     """One stream: what comes in, what is done to it, who judges it and what is watched."""
 
@@ -207,6 +246,7 @@ class Stream(Section):
     model: Model | None = None
     drift: Drift = Drift()
     gate: Gate = Gate()
+    rollout: Rollout = Rollout()
 
 
 class Services(Section):

@@ -13,6 +13,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.release import Release, Swap, Transition
+from schemas.shadow import Shadow
 
 _DAY_MS: Final = 86_400_000
 
@@ -73,6 +74,13 @@ LABELS: Final = Topic(
 )
 PREDICTIONS: Final = Topic(
     name="predictions", partitions=2, key="source", description="one answer per event", contract=Prediction
+)
+SHADOW: Final = Topic(
+    name="predictions.shadow",
+    partitions=2,
+    key="source",
+    description="answers that were not given: another version's, while a release is on trial",
+    contract=Shadow,
 )
 ALERTS: Final = Topic(
     name="alerts.drift",
@@ -148,6 +156,7 @@ TOPICS: Final = (
     COPIES,
     LABELS,
     PREDICTIONS,
+    SHADOW,
     ALERTS,
     RELEASES,
     SWAPS,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from schemas.release import Task
 from trainers.dataset import Row
+from trainers.evaluate import right
 from trainers.markdown import cell
 from trainers.model import ANOMALY, NORMAL, Model, answers, probabilities
 from trainers.slices import LEAST, by_source
@@ -100,14 +101,20 @@ def of_candidate(candidate: Model, rows: Sequence[Row]) -> tuple[Bias, ...]:
     if candidate.task is Task.ANOMALY:
         truth = np.array([ANOMALY if row.label == ANOMALY else NORMAL for row in rows])
         return biases(rows, truth, answered)
+    if candidate.task is Task.REGRESSION:
+        near = np.where(right(candidate, rows), "near", "far")
+        return biases(rows, np.full(len(rows), "near"), near, rated=False)
     confidence = probabilities(outputs).max(1).astype(np.float64)
     return biases(rows, np.array([row.label for row in rows]), answered, confidence)
 
 
 def biases(
-    rows: Sequence[Row], truth: Labels, answered: Labels, confidence: Floats | None = None
-) -> tuple[Bias, ...]:
+    rows: Sequence[Row], truth: Labels, answered: Labels, confidence: Floats | None = None,
+    *, rated: bool = True,
+) -> tuple[Bias, ...]:  # fmt: skip
     """Return the largest sources' biases; `truth`, `answered` and `confidence` are of `rows`, (N,) each.
+
+    How often each class is answered is told unless classes are not `rated`.
 
     Sources of fewer than thirty rows are left out, as are those that nothing else can be set beside.
     """
@@ -118,16 +125,16 @@ def biases(
     }
     names = sorted(groups, key=lambda name: (-len(groups[name]), name))[:_SLICES]
     inside = [np.isin(np.arange(len(rows)), groups[name]) for name in names]
-    right = truth == answered
-    classes = sorted({*truth.tolist(), *answered.tolist()})
-    accuracies = holm([_fisher(right, within) for within in inside])
+    good = truth == answered
+    classes = sorted({*truth.tolist(), *answered.tolist()}) if rated else []
+    accuracies = holm([_fisher(good, within) for within in inside])
     tested = [(within, label) for within in inside for label in classes]
     rates = holm([_mcnemar(truth[within] == label, answered[within] == label) for within, label in tested])
-    gaps = None if confidence is None else confidence - right
+    gaps = None if confidence is None else confidence - good
     calibrations = [] if gaps is None else holm([_student(gaps, within) for within in inside])
     return tuple(
         _bias(
-            name, within, right, accuracies[at],
+            name, within, good, accuracies[at],
             _rates(truth[within], answered[within], classes, rates[at * len(classes) :]),
             None if gaps is None else (gaps, calibrations[at]),
         )

@@ -52,8 +52,9 @@ def train_first(
         threads=threads(),
     )
     data = Memory(memory_file(folder, stream_name)).dataset(
-        job.learner.learn, rows_of(rows), [], None, Origin(stream=stream_name, cleaning=stream.clean)
-    )
+        job.learner.learn, rows_of(rows, job.learner.task), [], None,
+        Origin(stream=stream_name, cleaning=stream.clean),
+    )  # fmt: skip
     write(run / "dataset.json", data)
     outcome = train(job, data)
     (run / "job.json").write_bytes(msgspec.json.encode(job))

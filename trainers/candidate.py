@@ -18,7 +18,7 @@ from trainers.augmentation.augmenter import augmenter
 from trainers.augmentation.balance import variants
 from trainers.backbone import Backbone
 from trainers.checkpoints import Checkpoint
-from trainers.dataset import Array, Dataset, Row, feature_names, matrix
+from trainers.dataset import Array, Dataset, Numbers, Row, feature_names, matrix, targets
 from trainers.distillation import SoftTargets, blended, soft_targets
 from trainers.encoder import Encoder, locate, prepare
 from trainers.finetune import Checked, Curve, Indices, tune
@@ -26,13 +26,27 @@ from trainers.fit import Run, fit
 from trainers.history import Recorder
 from trainers.model import Model
 from trainers.outcome import Job
-from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, text_head
+from trainers.outdated import replayable
+from trainers.perceptron import (
+    Perceptron,
+    robust,
+    sensor_autoencoder,
+    sensor_classifier,
+    sensor_regressor,
+    text_head,
+)
 from trainers.profile import Profile
 from trainers.recipe import Mode, Recipe, split
 from trainers.tasks.texts import Ids, TextLearner, under_a_head
 
 _EPOCHS_BELOW: Final = 3
 """Epochs of what lies below the head: it is pretrained and needs few."""
+
+USUAL: Final = 0.9
+"""Part of a first regressor's answers that are right, by the tolerance that is taken from them."""
+
+LEAST_TOLERANCE: Final = 1e-6
+"""In the target's deviations: answers that are all exact leave no tolerance otherwise."""
 
 _FEWEST_TO_CHECK: Final = 10
 """Validation rows below which training sets a tenth of its own rows aside."""
@@ -75,20 +89,25 @@ def tuned(
     base = None if job.fresh else champion
     if any(row.text for row in data.recent) and model.task is Task.CLASSIFICATION:
         return _text(job, data, champion, base, deadline, profile)
-    return _sensor(job, data, base, deadline)
+    return _sensor(job, data, champion, base, deadline)
 
 
-def _sensor(job: Job, data: Dataset, base: Model | None, deadline: float) -> tuple[Model, Curve]:
+def _sensor(
+    job: Job, data: Dataset, champion: Model | None, base: Model | None, deadline: float
+) -> tuple[Model, Curve]:
     model = job.learner
     features = base.features if base is not None else feature_names(data.training)
     if not features:
-        raise Fatal(f"the events of stream {job.stream!r} have neither text nor values to learn from")
+        what = "neither text nor values" if model.task is Task.CLASSIFICATION else "no values"
+        raise Fatal(f"the events of stream {job.stream!r} have {what} to learn from")
 
     def inputs(rows: list[Row]) -> Array:
         return matrix(rows, features)
 
     if model.task is Task.ANOMALY:
         return _anomaly(job, data, base, features, deadline)
+    if model.task is Task.REGRESSION:
+        return _regression(job, data, base, champion, features, deadline)
     labels = data.labels(base.labels if base is not None else model.labels)
     network = (
         base.network.clone().grow(labels)
@@ -110,6 +129,38 @@ def _anomaly(
     checked = Checked(matrix(data.validation, features), None) if enough else None
     curve = tune(network, values, None, learn, deadline=deadline, checked=checked)
     return Model(Task.ANOMALY, network, features=features), curve
+
+
+def _regression(
+    job: Job, data: Dataset, base: Model | None, champion: Model | None, features: tuple[str, ...],
+    deadline: float,
+) -> tuple[Model, Curve]:  # fmt: skip
+    """Tune a regressor on targets in deviations from their median; its answers are in the target's unit.
+
+    What counts as right is the champion's tolerance, so that versions are compared by one measure.
+    """
+    learner = job.learner
+    if champion is not None:
+        data = replayable(data, champion)
+    values, truth = matrix(data.training, features), targets(data.training)
+    (centre,), (scale,) = robust(truth.reshape(-1, 1))
+    if base is not None:
+        network = base.network.clone().rescale(-centre / scale, 1 / scale)
+    else:
+        network = _fresh(learner.learn.seed, lambda: sensor_regressor(values))
+    rows = data.validation if len(data.validation) >= _FEWEST_TO_CHECK else []
+    checked = Checked(matrix(rows, features), _standard(targets(rows), centre, scale)) if rows else None
+    standard = _standard(truth, centre, scale)
+    curve = tune(network, values, standard, learner.learn, deadline=deadline, checked=checked)
+    network.rescale(centre, scale)
+    asked = [*data.validation, *data.test]
+    errors = np.abs(network.answer(matrix(asked, features)) - targets(asked))
+    usual = max(float(np.quantile(errors, USUAL)), LEAST_TOLERANCE * float(scale))
+    network.tolerate(learner.tolerance or (float(champion.network.threshold) if champion else usual))
+    if base is not None:
+        new = slice(len(data.recent))
+        network = blended(network, base.network, learner.learn.blend, values[new], truth[new])
+    return Model(Task.REGRESSION, network, features=features), curve
 
 
 def _text(
@@ -212,6 +263,10 @@ def _given(
     every = values if checked is None else np.concatenate([values, checked.inputs])
     teacher = soft_targets(base, job.learner.learn, data, [*rows.training, *rows.checked], every)
     return Given(values, _truth(rows.training, labels), checked, teacher)
+
+
+def _standard(truth: Numbers, centre: float, scale: float) -> Array:
+    return ((truth - centre) / scale).astype(np.float32)
 
 
 def _fresh(seed: int, build: Callable[[], Perceptron]) -> Perceptron:

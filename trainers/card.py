@@ -19,12 +19,13 @@ from schemas.release import Manifest, Task, TrainingRange
 from trainers import bias
 from trainers.bias import Bias
 from trainers.dataset import Dataset, Row
+from trainers.evaluate import right
 from trainers.examine import Examined
 from trainers.explain import classes
 from trainers.explain.classes import Explanations
 from trainers.finetune import Curve
 from trainers.markdown import cell
-from trainers.model import ANOMALY, Model, answers
+from trainers.model import ANOMALY, Model
 from trainers.outcome import Job
 from trainers.slices import Slice
 
@@ -100,11 +101,12 @@ def parts(candidate: Model, data: Dataset) -> tuple[Part, ...]:
     if candidate.task is Task.ANOMALY:
         return ()
     held_out = [*data.recent_held_out, *data.old_held_out]
-    right = answers(candidate.outputs(held_out), candidate.labels) == np.array([r.label for r in held_out])
-    return (
-        *_parts("class", [row.label for row in data.training], [row.label for row in held_out], right),
-        *_parts("source", [row.source for row in data.training], [row.source for row in held_out], right),
-    )
+    good = right(candidate, held_out)
+    sources = _parts("source", [row.source for row in data.training], [r.source for r in held_out], good)
+    if candidate.task is Task.REGRESSION:
+        return tuple(sources)
+    labels = _parts("class", [row.label for row in data.training], [row.label for row in held_out], good)
+    return (*labels, *sources)
 
 
 def _parts(by: str, training: list[str], held_out: list[str], right: Truths) -> Iterator[Part]:
@@ -133,7 +135,7 @@ def card(
         version=manifest.version,
         stream=manifest.stream,
         task=manifest.task.value,
-        answers=manifest.labels if manifest.task is not Task.ANOMALY else ("normal", ANOMALY),
+        answers=_answers(manifest),
         base=manifest.base,
         family=manifest.family,
         serve=manifest.serve,
@@ -163,6 +165,12 @@ def card(
     )
 
 
+def _answers(manifest: Manifest) -> tuple[str, ...]:
+    if manifest.task is Task.REGRESSION:
+        return (f"a number, right within {manifest.thresholds['tolerance']:.4g}",)
+    return manifest.labels if manifest.task is not Task.ANOMALY else ("normal", ANOMALY)
+
+
 def _limits(manifest: Manifest, made_of: Sequence[Part], stopped: dict[str, str]) -> tuple[str, ...]:
     limits = ["Figures are of held-out rows of the same stream; they say nothing about other traffic."]
     if manifest.task is Task.ANOMALY:
@@ -170,6 +178,8 @@ def _limits(manifest: Manifest, made_of: Sequence[Part], stopped: dict[str, str]
             "It learnt from unlabelled readings, taken for mostly normal. Its accuracy is on held-out "
             "readings and on the same ones with a quarter of their values pushed far out: no real anomalies."
         )
+    elif manifest.task is Task.REGRESSION:
+        limits.append("It answers what its training rows let expect; it does not say how sure it is.")
     else:
         limits.append("It answers only the classes named here; an event of another kind gets one of them.")
     few = [f"{part.by} {part.name}" for part in made_of if part.held_out < _FEW]

@@ -17,20 +17,25 @@ from numpy.typing import NDArray
 
 from schemas.clean import Clean
 from schemas.errors import Fatal
+from schemas.label import number_of
 from schemas.record import Coordinates
-from schemas.release import TrainingRange
+from schemas.release import Task, TrainingRange
 from trainers.description import Description, offsets
 from trainers.leaks import Known, Leaks
 from trainers.sides import Side, Sides
 
 Array = NDArray[np.float32]
+Numbers = NDArray[np.float64]
 
 _MIN_OF_A_CLASS: Final = 3
 """Rows below which a class is taken for a mistake of whoever labelled it."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One event to learn from; `label` is empty where there is none, `event` says where the event lies."""
+    """One event to learn from; `label` is empty where there is none, `event` says where the event lies.
+
+    `target` is the true number that a regression learns; it has no label then.
+    """
 
     source: str
     id: str
@@ -39,6 +44,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     text: str = ""
     values: dict[str, float] = {}
+    target: float | None = None
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +99,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         digest = hashlib.sha256()
         sided = [(side.value, row) for side, rows in self.parts().items() for row in rows]
         for side, row in sorted(sided, key=lambda pair: (pair[0], pair[1].source, pair[1].id)):
-            content = [side, row.source, row.id, row.time, row.label, row.text, row.values]
+            content = [side, row.source, row.id, row.time, row.label, row.text, row.values, row.target]
             digest.update(msgspec.json.encode(content, order="sorted") + b"\n")
         return digest.hexdigest()
 
@@ -158,15 +164,27 @@ def from_memory(
     return split(rows_of(rows), rows_of(old))
 
 
-def rows_of(events: Iterable[tuple[Clean, str | None]]) -> list[Row]:
-    """Return events and their labels as rows."""
-    return [_row(clean, label) for clean, label in events]
+def rows_of(events: Iterable[tuple[Clean, str | None]], task: Task = Task.CLASSIFICATION) -> list[Row]:
+    """Return events and their labels as rows; of a regression those whose label is no number are left out."""
+    rows = [_row(clean, label) for clean, label in events]
+    return [numbered for row in rows if (numbered := with_target(row))] if task is Task.REGRESSION else rows
+
+
+def with_target(row: Row) -> Row | None:
+    """Return a row whose label is the number to learn; None where it is no finite number."""
+    number = number_of(row.label)
+    return None if number is None else msgspec.structs.replace(row, label="", target=number)
 
 
 def matrix(rows: Sequence[Row], features: Sequence[str]) -> Array:
     """Return (N, F) readings in feature order; a missing one is NaN."""
     values = [[row.values.get(name, np.nan) for name in features] for row in rows]
     return np.array(values, dtype=np.float32).reshape(len(rows), len(features))
+
+
+def targets(rows: Sequence[Row]) -> Numbers:
+    """Return the numbers (N,) to learn; of a row without one NaN."""
+    return np.array([np.nan if row.target is None else row.target for row in rows], dtype=np.float64)
 
 
 def feature_names(rows: Iterable[Row]) -> tuple[str, ...]:

@@ -120,6 +120,8 @@ def flat(side: str, part: str, row: Row) -> dict[str, Any]:
         "text": row.text, "topic": row.event.topic, "partition": row.event.partition,
         "offset": row.event.offset,
     }  # fmt: skip
+    if row.target is not None:
+        record["target"] = row.target
     return record | {f"values.{name}": value for name, value in sorted(row.values.items())}
 
 

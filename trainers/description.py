@@ -51,7 +51,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Of all rows: `classes` by side and label, `lengths` of texts in characters, `features` by quantile.
+    """Of all rows: `classes` by side and label, `lengths` of texts, `features` and `targets` by quantile.
 
     `missing` counts the rows without a reading, of the rows that have any.
     """
@@ -61,6 +61,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     lengths: dict[str, float] = {}
     missing: dict[str, int] = {}
     features: dict[str, dict[str, float]] = {}
+    targets: dict[str, float] = {}
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +137,7 @@ def statistics(sides: Mapping[str, Sequence["Row"]]) -> Statistics:
         lengths=_quantiles(texts),
         missing={name: len(measured) - len(column) for name, column in columns.items()},
         features={name: _quantiles(column) for name, column in columns.items()},
+        targets=_quantiles(np.array([row.target for row in rows if row.target is not None])),
     )
 
 
@@ -155,6 +157,8 @@ def dictionary(rows: Sequence["Row"], cleaning: Cleaning | None = None) -> tuple
     ]
     if any(row.label for row in rows):
         fields.append(Field(name="label", type="category", meaning="the newest label that anybody gave it"))
+    if any(row.target is not None for row in rows):
+        fields.append(Field(name="target", type="number", meaning="the number that its newest label says"))
     if any(row.text for row in rows):
         fields.append(
             Field(name="text", type="string", meaning=f"the cleaned text; masked: {masks}, numbers")

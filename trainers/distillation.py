@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from schemas.config import Learn
-from trainers.dataset import Array, Dataset, Row
+from trainers.dataset import Array, Dataset, Numbers, Row
 from trainers.model import Model
 from trainers.outdated import contradicted
-from trainers.perceptron import Perceptron
+from trainers.perceptron import Perceptron, hits
 
 TEMPERATURE: Final = 2.0
 """Softens both answers, so that what the teacher thinks of the other classes counts; Hinton's 2 to 5."""
@@ -89,7 +89,7 @@ def soft_targets(
 
 
 def blended(
-    student: Perceptron, teacher: Perceptron, share: float, inputs: Array, truth: Indices
+    student: Perceptron, teacher: Perceptron, share: float, inputs: Array, truth: Indices | Numbers
 ) -> Perceptron:
     """Return `student`, tuned from `teacher`, moved by `share` of the way back to it, weight by weight.
 
@@ -102,5 +102,5 @@ def blended(
     with torch.no_grad():
         for own, old in zip(moved.parameters(), teacher.parameters(), strict=True):
             own[: len(old)].lerp_(old, share)
-    before, after = ((network.answer(inputs).argmax(1) == truth).sum() for network in (student, moved))
+    before, after = (int(hits(network, inputs, truth).sum()) for network in (student, moved))
     return moved if after >= (1 - _UNLEARNT) * before else student

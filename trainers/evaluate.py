@@ -1,8 +1,9 @@
 """What a candidate can do: consumes held-out rows, candidate, graphs and champion; produces Evidence.
 
-Text and sensor classifiers are right or wrong by their labels. An anomaly model has no labels: it is right
-when it calls a held-out row normal, and when it calls the same row with a few readings pushed far out an
-anomaly. Both models answer the same rows, so the comparison is paired.
+Text and sensor classifiers are right or wrong by their labels, a regression within its tolerance of the true
+number; of its recent answers the absolute errors are compared, too. An anomaly model has no labels: it is
+right when it calls a held-out row normal, and when it calls the same row with a few readings pushed far out
+an anomaly. Both models answer the same rows, so the comparison is paired.
 """
 
 import time
@@ -16,13 +17,13 @@ import onnxruntime as ort
 
 from schemas.config import Gate
 from schemas.release import Task
-from trainers.dataset import Array, Dataset, Row, matrix
+from trainers.dataset import Array, Dataset, Row, matrix, targets
 from trainers.encoder import Encoder, Precision, padded, session
 from trainers.export import parity
 from trainers.golden import Golden
-from trainers.metrics import classification
+from trainers.metrics import classification, regression
 from trainers.model import ANOMALY, NORMAL, Model, answers, probabilities
-from trainers.paired import Paired, PairedLosses, Truths
+from trainers.paired import Losses, Paired, PairedLosses, Truths
 from trainers.perceptron import robust
 from trainers.slices import Slice, worst
 
@@ -71,13 +72,14 @@ def measure(
     running = session(folder / variants[candidate.precision])
     evidence = Evidence(
         recent=_paired(candidate, champion, recent),
-        old=_paired(candidate, champion, old),
-        golden=None if golden is None else _paired(candidate, champion, golden.rows),
-        majority=_majority(recent, candidate.task),
+        old=_remembered(candidate, champion, old),
+        golden=None if golden is None else _remembered(candidate, champion, golden.rows),
+        majority=_constant(recent, candidate),
         serve=candidate.precision,
         parity=max(difference.values()),
         p99_ms=latency_ms(running, candidate.encoder, sample, candidate.features),
         agreement=agreement,
+        losses=None if champion is None else _losses(candidate, champion, recent),
     )
     evidence.metrics.update(_metrics(evidence, candidate, recent))
     evidence.slices.extend(worst(recent, evidence.recent))
@@ -142,14 +144,48 @@ def pushed(values: Array, seed: int = 11) -> Array:
 
 
 def _paired(candidate: Model, champion: Model | None, rows: Sequence[Row]) -> Paired:
-    return Paired(right(candidate, rows), None if champion is None else right(champion, rows))
+    tolerance = float(candidate.network.threshold)
+    return Paired(
+        right(candidate, rows, tolerance), None if champion is None else right(champion, rows, tolerance)
+    )
 
 
-def right(model: Model, rows: Sequence[Row]) -> Truths:
-    """Return (N,) whether the model is right on each row; for anomaly models (2N,), the pushed rows last."""
+def _remembered(candidate: Model, champion: Model | None, rows: Sequence[Row]) -> Paired:
+    """Compare both models on rows of before.
+
+    Of numbers a row is lost, or won, where one model's error is larger than the other's by twice the
+    tolerance: once for what the world moved without contradicting the row, once for the error itself.
+    """
+    if candidate.task is not Task.REGRESSION or champion is None:
+        return _paired(candidate, champion, rows)
+    own, before = errors(candidate, rows), errors(champion, rows)
+    slack = 2 * float(candidate.network.threshold)
+    return Paired(np.asarray(own <= before + slack), np.asarray(before <= own + slack))
+
+
+def _losses(candidate: Model, champion: Model, rows: Sequence[Row]) -> PairedLosses | None:
+    """Return the absolute errors of both models' numbers; None where answers are none."""
+    if candidate.task is not Task.REGRESSION:
+        return None
+    return PairedLosses(errors(candidate, rows), errors(champion, rows))
+
+
+def errors(model: Model, rows: Sequence[Row]) -> Losses:
+    """Return (N,) how far a regression's answers lie from the true numbers."""
+    return np.asarray(np.abs(model.outputs(rows) - targets(rows)), dtype=np.float64)
+
+
+def right(model: Model, rows: Sequence[Row], tolerance: float | None = None) -> Truths:
+    """Return (N,) whether the model is right on each row; for anomaly models (2N,), the pushed rows last.
+
+    A regression is right within `tolerance`, or within its own without one.
+    """
     if not rows:
         return np.zeros(0, dtype=np.bool_)
-    if model.task is not Task.ANOMALY:
+    if model.task is Task.REGRESSION:
+        most = float(model.network.threshold) if tolerance is None else tolerance
+        return np.asarray(errors(model, rows) <= most)
+    if model.task is Task.CLASSIFICATION:
         found = answers(model.outputs(rows), model.labels)
         return np.asarray(found == np.array([row.label for row in rows]))
     values = model.inputs(rows)
@@ -159,10 +195,13 @@ def right(model: Model, rows: Sequence[Row]) -> Truths:
     return np.concatenate([real, far])
 
 
-def _majority(rows: Sequence[Row], task: Task) -> float:
-    """Return the accuracy of always giving the commonest answer."""
-    if task is Task.ANOMALY:
+def _constant(rows: Sequence[Row], model: Model) -> float:
+    """Return the accuracy of one answer for all: the commonest, or of numbers the median."""
+    if model.task is Task.ANOMALY:
         return 0.5
+    if model.task is Task.REGRESSION:
+        apart = np.abs(targets(rows) - np.median(targets(rows)))
+        return float((apart <= float(model.network.threshold)).mean())
     _, counts = np.unique([row.label for row in rows], return_counts=True)
     return float(counts.max() / counts.sum())
 
@@ -177,9 +216,15 @@ def _metrics(evidence: Evidence, model: Model, recent: Sequence[Row]) -> dict[st
     }
     if evidence.agreement is not None:
         metrics["int8_agreement"] = evidence.agreement
-    if model.task is not Task.ANOMALY:
+    if model.task is Task.CLASSIFICATION:
         truth = np.array([row.label for row in recent])
         metrics |= classification(truth, probabilities(model.outputs(recent)), model.labels)
+    if model.task is Task.REGRESSION:
+        metrics |= regression(targets(recent), model.outputs(recent))
+        metrics["tolerance"] = float(model.network.threshold)
+    if evidence.losses is not None:
+        metrics["champion_mae"] = float(evidence.losses.champion.mean())
+        metrics["loss_gain"] = evidence.losses.gain
     if evidence.recent.champion is not None:
         metrics["champion_accuracy"] = evidence.recent.champion_accuracy
         metrics["gain"] = evidence.recent.gain

@@ -54,7 +54,7 @@ def network_nodes(
             constant(f"{number}.weight", state["weight"]),
             constant(f"{number}.bias", state["bias"]),
         ]
-        final = number == last and network.kind != "autoencoder"
+        final = number == last and network.kind == "classifier"
         hidden = add("Gemm", inputs, target if final else "", transB=1)
         if number < last:
             hidden = add("Relu", [hidden])
@@ -62,14 +62,16 @@ def network_nodes(
         error = add("Sub", [hidden, standard])
         mean = add("ReduceMean", [add("Mul", [error, error])], axes=[1], keepdims=0)
         add("Div", [mean, constant("threshold", network.threshold.numpy())], target)
+    elif network.kind == "regressor":
+        add("ReduceMean", [hidden], target, axes=[1], keepdims=0)  # of one column: itself, (B,)
     return nodes, weights
 
 
 def sensor_graph(network: Perceptron) -> onnx.ModelProto:
-    """Return the graph `values` (B, F) to `logits` (B, C), `number` (B, 1) or `score` (B,)."""
-    name = {"classifier": "logits", "regressor": "number", "autoencoder": "score"}[network.kind]
+    """Return the graph `values` (B, F) to `logits` (B, C), or to a number or anomaly `score` (B,)."""
+    name = "logits" if network.kind == "classifier" else "score"
     nodes, weights = network_nodes(network, "values", name)
-    shape: list[str | int | None] = ["rows"] if network.kind == "autoencoder" else ["rows", network.sizes[-1]]
+    shape: list[str | int | None] = ["rows", network.sizes[-1]] if name == "logits" else ["rows"]
     graph = helper.make_graph(
         nodes,
         "headrace-sensor",
@@ -118,7 +120,7 @@ def run_text(running: ort.InferenceSession, encoder: Encoder, texts: list[str]) 
 
 
 def run_sensor(running: ort.InferenceSession, values: Array) -> Array:
-    """Return the logits (N, C) or scores (N,) of a sensor graph."""
+    """Return the logits (N, C), or the numbers or scores (N,), of a sensor graph."""
     out: Array = running.run(None, {"values": values})[0]
     return out
 

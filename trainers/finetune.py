@@ -24,12 +24,20 @@ from trainers.history import OUT_OF_TIME, History, Recorder
 from trainers.perceptron import Perceptron
 
 Indices = NDArray[np.int64]
+Truth = Indices | Array
+"""Classes by number, or the numbers that a regressor learns; (N,)."""
 
 _BATCH: Final = 64
 _PATIENCE: Final = 5
 _VALIDATION: Final = 0.1
 _LAGS: Final = 0.9
 """Part of the running mean's loss that the last weights must be below to be kept in its place."""
+
+_LEAST_GAIN: Final = 1e-4
+"""What a loss must fall by to be lower; of numbers, whose noise may be small, as a part of the loss."""
+
+_OF_NUMBERS: Final = 4
+"""Epochs that a regressor gets for one of a classifier: a class is there long before a number is exact."""
 
 _AVERAGED: Final = 0.99
 """What the running mean keeps of itself at each step, once there were steps enough."""
@@ -54,11 +62,11 @@ class Checked(NamedTuple):
     """Rows that say when to stop: (V, F) inputs and their (V,) truth, None for autoencoders."""
 
     inputs: Array
-    truth: Indices | None
+    truth: Truth | None
 
 
 class _Loss(NamedTuple):
-    """The loss of rows by number: `standard` (N + V, F), and the classes' weights, None for autoencoders."""
+    """The loss of rows by number: `standard` (N + V, F), and of a classifier the classes' weights."""
 
     standard: Tensor
     target: Tensor
@@ -67,7 +75,7 @@ class _Loss(NamedTuple):
 
     @classmethod
     def of(
-        cls, network: Perceptron, inputs: Array, truth: Indices | None, held: Checked,
+        cls, network: Perceptron, inputs: Array, truth: Truth | None, held: Checked,
         teacher: SoftTargets | None,
     ) -> "_Loss":  # fmt: skip
         """Return the loss of the rows to train on, and after them of those held out."""
@@ -75,14 +83,23 @@ class _Loss(NamedTuple):
             standard = network.standardise(torch.from_numpy(np.concatenate([inputs, held.inputs])))
         if truth is None or held.truth is None:
             return cls(standard, torch.zeros(0), None, None)
+        target = torch.from_numpy(np.append(truth, held.truth))
+        if network.kind == "regressor":
+            return cls(standard, target, None, None)
         weights = class_weights(torch.from_numpy(truth), len(network.labels))
-        return cls(standard, torch.from_numpy(np.append(truth, held.truth)), weights, teacher)
+        return cls(standard, target, weights, teacher)
 
     def __call__(self, network: Perceptron, rows: Tensor) -> Tensor:
-        """Return the mean loss of `rows` (B,)."""
-        if self.weights is None:
+        """Return the mean loss of `rows` (B,).
+
+        Of numbers it is Huber's, so that a few labels far out do not rule: squared up to one standard
+        deviation, absolute beyond (P. J. Huber, "Robust estimation of a location parameter", 1964).
+        """
+        if network.kind == "autoencoder":
             return network.errors(self.standard[rows]).mean()
         outputs, target = network.outputs(self.standard[rows]), self.target[rows]
+        if self.weights is None:
+            return functional.huber_loss(outputs[:, 0], target)
         loss = functional.cross_entropy(outputs, target, weight=self.weights)
         if self.teacher is None:
             return loss
@@ -93,7 +110,7 @@ class _Loss(NamedTuple):
 def tune(
     network: Perceptron,
     inputs: Array,
-    truth: Indices | None,
+    truth: Truth | None,
     learn: Learn,
     *,
     deadline: float,
@@ -101,6 +118,8 @@ def tune(
     teacher: SoftTargets | None = None,
 ) -> Curve:
     """Tune `network` in place on (N, F) inputs; `truth` (N,) indexes `network.labels`, None for autoencoders.
+
+    A regressor's is in standard deviations, as float32.
 
     The weights kept are those of the lowest loss on `checked`, which is not trained on; without it, on a
     tenth of the rows. `deadline` is a `time.monotonic()` moment after which no further epoch begins. A
@@ -112,10 +131,10 @@ def tune(
     loss_of = _Loss.of(network, inputs, truth, held, teacher)
     training, validation = _parted(len(inputs), len(held.inputs))
     optimiser = torch.optim.AdamW(network.parameters(), lr=learn.learning_rate)
-    curve, recorder = Curve([], [], 0.0), Recorder("head" if network.kind == "classifier" else "autoencoder")
+    curve, recorder = Curve([], [], 0.0), Recorder("head" if network.kind == "classifier" else network.kind)
     mean, steps = network.clone(), 0
     best, best_loss, waited = copy.deepcopy(network.state_dict()), float("inf"), 0
-    for _ in range(learn.epochs):
+    for _ in range(_epochs(network, learn)):
         network.train()
         losses = []
         for rows in torch.split(training[torch.randperm(len(training))], _BATCH):
@@ -138,18 +157,23 @@ def tune(
         curve.validation.append(loss_now)
         recorder.epoch(curve.train[-1], loss_now)
         waited += 1
-        if loss_now < best_loss - 1e-4:
+        if loss_now < best_loss - _least_gain(network, best_loss):
             best, best_loss, waited = copy.deepcopy(kept.state_dict()), loss_now, 0
-        if waited >= _PATIENCE:
-            recorder.stopped = "no better for five epochs"
-            break
-        if time.monotonic() > deadline:
-            recorder.stopped = OUT_OF_TIME
+        if waited >= _PATIENCE or time.monotonic() > deadline:
+            recorder.stopped = "no better for five epochs" if waited >= _PATIENCE else OUT_OF_TIME
             break
     network.load_state_dict(best)
     if network.kind == "autoencoder":
         set_threshold(network, loss_of.standard[: len(inputs)])
     return curve._replace(seconds=time.monotonic() - began, history=recorder.history())
+
+
+def _epochs(network: Perceptron, learn: Learn) -> int:
+    return learn.epochs * (_OF_NUMBERS if network.kind == "regressor" else 1)
+
+
+def _least_gain(network: Perceptron, loss: float) -> float:
+    return _LEAST_GAIN * (min(1.0, loss) if network.kind == "regressor" else 1.0)
 
 
 def _average(mean: Perceptron, network: Perceptron, steps: int) -> None:

@@ -55,7 +55,7 @@ def judge(evidence: Evidence, gate: Gate) -> Verdict:
 def _shown(evidence: Evidence) -> str:
     """Say by what a candidate was released."""
     if evidence.losses is not None:
-        return f"loss lower by {evidence.losses.gain:.1%} on {len(evidence.losses.candidate)} rows"
+        return f"mean loss lower by {evidence.losses.gain:.1%} on {len(evidence.losses.candidate)} rows"
     pair = evidence.recent
     said = f"accuracy {pair.accuracy:.4f} on {len(pair.candidate)} rows"
     if pair.champion is None:
@@ -77,7 +77,9 @@ def _graph(evidence: Evidence, gate: Gate) -> list[str]:
 
 def _first(evidence: Evidence) -> list[str]:
     right, constant = evidence.recent.accuracy, evidence.majority
-    return [] if right > constant else [f"accuracy {right:.4f} does not beat the majority, {constant:.4f}"]
+    if right > constant:
+        return []
+    return [f"accuracy {right:.4f} does not beat one answer for all, {constant:.4f}"]
 
 
 def _recent(pair: Paired, gate: Gate) -> tuple[list[str], dict[str, float]]:

@@ -51,7 +51,7 @@ def draft(
             "median": dict(zip(candidate.features, centre, strict=True)),
             "scale": dict(zip(candidate.features, scale, strict=True)),
         },
-        thresholds={"anomaly": 1.0} if candidate.task is Task.ANOMALY else {},
+        thresholds=_thresholds(candidate),
         tokenizer=candidate.encoder.fingerprint if candidate.encoder else "",
         parent=asked.parent,
         alert=asked.alert,
@@ -59,6 +59,12 @@ def draft(
         created_at=datetime.now(UTC),
         files={},
     )
+
+
+def _thresholds(candidate: Model) -> dict[str, float]:
+    if candidate.task is Task.ANOMALY:
+        return {"anomaly": 1.0}
+    return {"tolerance": float(candidate.network.threshold)} if candidate.task is Task.REGRESSION else {}
 
 
 def rejection(manifest: Manifest, verdict: Verdict) -> Release:

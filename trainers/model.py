@@ -39,7 +39,7 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Return the label order of the logits; of an anomaly model, its two answers."""
+        """Return the label order of the logits; of an anomaly model its two answers, of a regression none."""
         return self.network.labels
 
     def inputs(self, rows: Sequence[Row]) -> Array:
@@ -49,7 +49,7 @@ class Model:
         return matrix(rows, self.features)
 
     def outputs(self, rows: Sequence[Row]) -> Array:
-        """Return logits (N, C), or scores (N,)."""
+        """Return logits (N, C), or numbers or anomaly scores (N,)."""
         return self.network.answer(self.inputs(rows))
 
     def at(self, precision: Precision) -> "Model":
@@ -58,14 +58,16 @@ class Model:
 
 
 def answers(outputs: Array, labels: Sequence[str]) -> NDArray[np.str_]:
-    """Return the label of each row of logits (N, C) or scores (N,)."""
+    """Return the label of each row of logits (N, C) or scores (N,); of numbers, which have none, ""."""
     if outputs.ndim == 1:
+        if not labels:
+            return np.full(len(outputs), "", dtype=np.str_)
         return np.asarray(np.where(outputs >= 1.0, ANOMALY, NORMAL), dtype=np.str_)
     return np.asarray(np.array(labels)[outputs.argmax(1)], dtype=np.str_)
 
 
 def scores(outputs: Array) -> Array:
-    """Return the probability of each row's label, or the anomaly score itself."""
+    """Return the probability of each row's label, or the number or anomaly score itself."""
     if outputs.ndim == 1:
         return outputs
     return np.asarray(probabilities(outputs).max(1), dtype=np.float32)

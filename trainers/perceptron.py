@@ -13,6 +13,7 @@ from typing import Final, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,10 +29,11 @@ _INNER_90_SIGMAS: Final = 3.29
 
 
 class Perceptron(nn.Module):
-    """Standardise, then `sizes[0] -> sizes[1] -> …`; logits (B, C), numbers (B, 1), or a score (B,).
+    """Standardise, then `sizes[0] -> sizes[1] -> …`; logits (B, C), numbers (B,), or scores (B,).
 
     A reading that is missing (NaN) counts as its `centre`; standardised values are held within ±`clip`. The
-    autoencoder's score is its mean squared error over `threshold`, so 1 and more is anomalous.
+    autoencoder's score is its mean squared error over `threshold`, so 1 and more is anomalous. A regressor's
+    number is right within `threshold` of the truth.
     """
 
     centre: Tensor
@@ -77,11 +79,12 @@ class Perceptron(nn.Module):
         return (self.outputs(standard) - standard).square().mean(1)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return logits (B, C), a regressor's number (B, 1), or the anomaly score (B,)."""
+        """Return logits (B, C), a regressor's numbers (B,), or anomaly scores (B,)."""
         standard = self.standardise(values)
-        return (
-            self.errors(standard) / self.threshold if self.kind == "autoencoder" else self.outputs(standard)
-        )
+        if self.kind == "autoencoder":
+            return self.errors(standard) / self.threshold
+        outputs = self.outputs(standard)
+        return outputs[:, 0] if self.kind == "regressor" else outputs
 
     def answer(self, values: Array) -> Array:
         """Return what `forward` gives for a numpy array, without gradients."""
@@ -122,6 +125,12 @@ class Perceptron(nn.Module):
             last.bias.mul_(scale).add_(centre)
         return self
 
+    def tolerate(self, error: float) -> Self:
+        """Make a regressor's answers right within so much of the truth, in the target's unit."""
+        with torch.no_grad():
+            self.threshold.fill_(error)
+        return self
+
     def clone(self) -> Self:
         """Return a copy that can be tuned while this one goes on answering."""
         return copy.deepcopy(self)
@@ -151,7 +160,17 @@ class Perceptron(nn.Module):
         return network.eval()
 
 
-def robust(values: Array) -> tuple[Array, Array]:
+def hits(
+    network: Perceptron, inputs: Array, truth: NDArray[np.int64] | NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return (N,) which answers to (N, F) are right: the class by number, or near enough a number."""
+    outputs = network.answer(inputs)
+    if network.kind == "regressor":
+        return np.asarray(np.abs(outputs - truth) <= float(network.threshold))
+    return np.asarray(outputs.argmax(1) == truth)
+
+
+def robust(values: Array | NDArray[np.float64]) -> tuple[Array, Array]:
     """Return median and scale of the columns of (N, F).
 
     The scale is 1.4826 · MAD or, where that is more, what the inner 90 % would span around one σ of a normal
@@ -183,8 +202,11 @@ def sensor_classifier(labels: Sequence[str], values: Array) -> Perceptron:
 
 
 def sensor_regressor(values: Array) -> Perceptron:
-    """Return a fresh regressor of raw readings (N, F), with their robust statistics."""
-    network = Perceptron("regressor", (values.shape[1], 128, 64, 1), (), dropout=0.1)
+    """Return a fresh regressor of raw readings (N, F), with their robust statistics.
+
+    Without dropout: what it does to the variance of hidden units moves a number, where a class stays.
+    """
+    network = Perceptron("regressor", (values.shape[1], 128, 64, 1), ())
     return _standardised(network, values)
 
 

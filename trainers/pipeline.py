@@ -160,7 +160,7 @@ def _still_true(data: Dataset, kept: Golden | None, champion: Model | None) -> t
 
     A golden set of which a tenth is contradicted is of a world that is gone: there is none then.
     """
-    if champion is None or champion.task is not Task.CLASSIFICATION:
+    if champion is None or champion.task is Task.ANOMALY:
         return data, kept
     if kept is not None:
         rows = still_true(msgspec.structs.replace(data, old_held_out=kept.rows), champion).old_held_out

@@ -17,7 +17,7 @@ from infra.runtime.warehouse import Warehouse
 from schemas.cleaning import Cleaning
 from schemas.config import Learn
 from schemas.record import Coordinates
-from schemas.release import Release
+from schemas.release import Release, Task
 from trainers.dataset import Dataset, Row
 from trainers.description import Window, window
 from trainers.memory import Memory, Origin
@@ -32,6 +32,8 @@ _LABELS: Final = """
 SELECT source, id, argMax(label, tuple(labelled_at, _offset)) AS label FROM labels
 WHERE stream = {stream:String} AND _inserted_at <= fromUnixTimestamp64Milli({as_of:Int64}, 'UTC')
 GROUP BY source, id"""
+
+_JOIN: Final = f"INNER JOIN ({_LABELS}) AS l ON e.source = l.source AND e.id = l.id"
 
 _COLUMNS: Final = """
 e.source AS source, e.id AS id, toUnixTimestamp64Micro(e.time) AS time_us, e.text AS text,
@@ -50,8 +52,9 @@ _NEVER: Final = 2**42
 
 
 class Reader:
-    """Reads one stream's rows; `labelled` False takes events as they are, for anomaly models.
+    """Reads one stream's rows: for anomaly models events as they are, else with their labels.
 
+    For a regression the label is the row's target; events whose label is no finite number are left out.
     `memory` is the file of the replay reservoir and the split; without it they last as long as the reader.
     """
 
@@ -60,7 +63,7 @@ class Reader:
         warehouse: Warehouse,
         stream: str,
         *,
-        labelled: bool,
+        task: Task,
         memory: Path | None = None,
         cleaning: Cleaning | None = None,
     ) -> None:
@@ -69,13 +72,22 @@ class Reader:
         self._cleaning = cleaning or Cleaning()
         self._file = memory
         self._memory: Memory | None = None
-        self._join = f"INNER JOIN ({_LABELS}) AS l ON e.source = l.source AND e.id = l.id" if labelled else ""
-        self._label = "l.label" if labelled else "''"
+        self._join = _JOIN if task is not Task.ANOMALY else ""
+        self._label = "l.label" if task is Task.CLASSIFICATION else "''"
+        self._target = "toFloat64OrNull(l.label)" if task is Task.REGRESSION else ""
 
     async def count(self, since: datetime | None) -> int:
         """Return how many usable rows there are since a moment of event time, or at all."""
         rows = await self._select("count() AS n", since, ">=", {"as_of": _NEVER})
         return int(rows[0]["n"])
+
+    async def unusable(self) -> int:
+        """Return how many labelled rows have a label that says no number, where numbers are learnt."""
+        if not self._target:
+            return 0
+        sql = f"SELECT count() AS n FROM events AS e {self._join} WHERE {_STORED}"
+        rows = await self._warehouse.query(sql, self._parameters(None, {"as_of": _NEVER}))
+        return int(rows[0]["n"]) - await self.count(None)
 
     async def labels(self) -> list[str]:
         """Return the distinct labels that usable rows have."""
@@ -127,6 +139,7 @@ class Reader:
             leaks={"identity": leaks.identity, "content": leaks.content, "near": leaks.near},
             recurring=leaks.recurring,
             leaks_kept=leaks.kept,
+            unusable_labels=await self.unusable(),
         )  # fmt: skip
         return data
 
@@ -154,6 +167,8 @@ class Reader:
         self, name: str, since: datetime | None, comparison: str, rest: str, parameters: Mapping[str, int]
     ) -> tuple[list[Row], Window]:
         columns = f"{_COLUMNS}, {self._label} AS label"
+        if self._target:
+            columns += f", {self._target} AS target"
         rows = [
             _warehouse_row(row) for row in await self._select(columns, since, comparison, parameters, rest)
         ]
@@ -174,6 +189,8 @@ class Reader:
 
     def _sql(self, columns: str, since: datetime | None, comparison: str, rest: str) -> str:
         bound = f" AND e.time {comparison} {_SINCE}" if since else ""
+        if self._target:
+            bound += f" AND isFinite({self._target})"
         return f"SELECT {columns} FROM events AS e {self._join} WHERE {_STORED}{bound} {rest}"
 
     def _parameters(self, since: datetime | None, parameters: Mapping[str, int]) -> dict[str, Any]:
@@ -190,4 +207,5 @@ def _warehouse_row(row: dict[str, Any]) -> Row:
         label=str(row["label"]),
         text=str(row["text"]),
         values={str(name): float(value) for name, value in dict(row["values"]).items() if value is not None},
+        target=float(row["target"]) if "target" in row else None,
     )

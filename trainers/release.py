@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas import codec
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, Task
-from trainers.dataset import Row, matrix
+from trainers.dataset import Array, Row, matrix
 from trainers.encoder import padded, session
 from trainers.folders import record
 from trainers.model import BACKBONE, NETWORK, Model, answers, scores
@@ -98,13 +99,20 @@ def golden_answers(graph: Path, candidate: Model, rows: Sequence[Row]) -> dict[s
             break
     stacked = np.stack(outputs)
     labels, sure = answers(stacked, candidate.labels), scores(stacked)
-    clear = np.abs(sure - 1.0) > 0.2 if candidate.task is Task.ANOMALY else sure >= _CLEAR
+    clear = _clear(candidate.task, sure)
     chosen = _spread(labels.tolist(), [n for n in range(len(inputs)) if clear[n]] or list(range(len(inputs))))
     return {
         "inputs": [inputs[n] for n in chosen],
         "labels": [str(labels[n]) for n in chosen],
         "scores": [float(sure[n]) for n in chosen],
     }
+
+
+def _clear(task: Task, sure: Array) -> NDArray[np.bool_]:
+    """Return (N,) which answers are none that another processor might give otherwise."""
+    if task is Task.REGRESSION:
+        return np.isfinite(sure)
+    return np.asarray(np.abs(sure - 1.0) > 0.2 if task is Task.ANOMALY else sure >= _CLEAR)
 
 
 def _spread(labels: Sequence[str], usable: Sequence[int]) -> list[int]:

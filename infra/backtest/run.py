@@ -14,6 +14,7 @@ from infra.backtest.replay import Progress, replay
 from infra.backtest.row import History
 from schemas.config import Stream
 from schemas.errors import Fatal
+from schemas.release import Task
 
 _MOST_LABELS: Final = 200
 
@@ -68,6 +69,11 @@ def execute_live(plan: Plan, progress: Callable[[int], Progress]) -> Outcome:
         raise Fatal(f"--stream: no stream is called {plan.stream!r}; headrace.toml defines: {known}")
     if stream.model is None:
         raise Fatal(f"--stream: {plan.stream!r} has no [streams.{plan.stream}.model], so nothing is judged")
+    if stream.model.task is Task.REGRESSION:
+        raise Fatal(
+            f"--stream: the model of {plan.stream!r} answers numbers, and a backtest counts right classes;"
+            " `headrace train FILE --task regression` measures errors on held-out rows"
+        )
     history = History()
     events = recorded(plan, plan.stream, stream.kind, history)
     if not events:

@@ -26,6 +26,7 @@ from schemas.release import Release, Swap
 
 _BELOW: Final = 0.02
 _EDGE_S: Final = 1.0
+_REGISTERED_S: Final = 10.0
 _WARM_S: Final = 10.0
 _Z: Final = NormalDist().inv_cdf(0.95)
 
@@ -196,20 +197,28 @@ class Figures:
         return {"selectable": Percentiles.of(selectable), "prediction": Percentiles.of(predicted)}
 
     def beside_training(self) -> dict[str, Percentiles | None]:
-        """Return ingest to prediction of events sent while a training went on, and of those sent before one.
+        """Return ingest to prediction of events sent while a training went on, and of those sent without one.
 
-        Events due within a second of a training's beginning or end, or in the first ten seconds, are neither.
+        Without one are `steady` events, of before the drift, and `drifted` ones, whose texts are as new as
+        those beside a training and as seldom in the cache: only these tell what the training costs. Events
+        within a second of a training's beginning or end, in the ten seconds after it, when it is registered,
+        or in the run's first ten are none of the three.
         """
-        waits: dict[str, list[float]] = {"training": [], "steady": []}
+        waits: dict[str, list[float]] = {"training": [], "drifted": [], "steady": []}
+        drift = self.moments.drift or float("inf")
         began = min((start for start, _ in self.trainings), default=float("inf"))
         for identity, answer in self.answers.items():
             at = self.ledger.events[identity].sent_at if identity in self.ledger.events else None
             if at is None:
                 continue
-            if (self.moments.began or 0.0) + _WARM_S <= at < began - _EDGE_S:
+            if (self.moments.began or 0.0) + _WARM_S <= at < min(began - _EDGE_S, drift):
                 waits["steady"].append((answer.received_at - at) * 1000)
             elif any(start + _EDGE_S <= at <= end - _EDGE_S for start, end in self.trainings):
                 waits["training"].append((answer.received_at - at) * 1000)
+            elif at > drift and not any(
+                start - _EDGE_S < at < end + _REGISTERED_S for start, end in self.trainings
+            ):
+                waits["drifted"].append((answer.received_at - at) * 1000)
         return {name: Percentiles.of(values) for name, values in waits.items()}
 
     def as_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from infra.explained.told import Told, facts, headline, most, numbered, ranked
 from streams.alerts.page.text import html
-from trainers.explain.explanation import SCORE, Explanation, Reason
+from trainers.explain.explanation import LOG_ODDS, SCORE, Explanation, Reason
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -53,8 +53,8 @@ def _text(found: Explanation) -> str:
 
 def _legend(found: Explanation) -> str:
     more, less = f"speaks for {html(found.label)}", "speaks against it"
-    if found.unit == SCORE:
-        more, less = "raises the score", "lowers it"
+    if found.unit != LOG_ODDS:
+        more, less = f"raises the {'score' if found.unit == SCORE else 'number'}", "lowers it"
     return (
         f'<p class="legend"><mark class="for" style="--strength:1">{more}</mark> '
         f'<mark class="against" style="--strength:1">{less}</mark></p>'

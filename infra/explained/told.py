@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from streams.alerts.page.text import number, percent, shown
-from trainers.explain.explanation import SCORE, Explanation, Reason
+from trainers.explain.explanation import LOG_ODDS, SCORE, VALUE, Explanation, Reason
 
 _RANKED: Final = 20
 _CLASSES: Final = 4
@@ -22,6 +22,8 @@ def headline(found: Explanation) -> str:
     name = f"{found.model} {found.version}"
     if found.unit == SCORE:
         return f"{shown(name)} calls it {found.answer}: score {number(found.score)}, anomalous from 1 on"
+    if found.unit == VALUE:
+        return f"{shown(name)} answers {shown(found.answer)}"
     said = f"{shown(name)} answers {shown(found.answer)}, {percent(found.score)}"
     return said if found.label == found.answer else f"{said}; why not {shown(found.label)}?"
 
@@ -39,7 +41,7 @@ def facts(found: Explanation, told: Told) -> Iterator[tuple[str, str]]:
     base = "with every word masked" if found.text else "for training rows on average"
     parts = "words" if found.text else "readings"
     missed = f"completeness error {found.error:.2g}, bound {found.bound:.2g}"
-    name = found.unit if found.unit == SCORE else f"{found.unit} of {shown(found.label)}"
+    name = f"{found.unit} of {shown(found.label)}" if found.unit == LOG_ODDS else found.unit
     yield name, f"{found.output:.3f} = {found.baseline:.3f} {base} {total:+.3f} by the {parts} ({missed})"
     yield "method", shown(found.method, 300)
     hidden = len(found.reasons) - _RANKED

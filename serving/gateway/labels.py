@@ -10,8 +10,9 @@ from starlette.responses import Response
 from infra.runtime import metrics
 from schemas import codec, topics
 from schemas.errors import Reason, Rejected
-from schemas.label import Label
+from schemas.label import Label, number_of
 from schemas.record import Outgoing
+from schemas.release import Task
 from serving.gateway.core import Gateway, caller_of, gateway_of, read_body
 from serving.gateway.identity import Identity
 from serving.gateway.problems import Refused, answer, refused, status_of
@@ -89,6 +90,13 @@ def _label(gateway: Gateway, sent: Any) -> Label:
     for field in ("source", "id", "label"):
         if not getattr(label, field):
             raise Rejected(Reason.MISSING_FIELD, f"a label needs its {field}", field)
+    model = gateway.settings.config.streams[label.stream].model
+    if model is not None and model.task is Task.REGRESSION and number_of(label.label) is None:
+        raise Rejected(
+            Reason.WRONG_TYPE,
+            f"stream {label.stream!r} learns numbers; {label.label[:40]!r} is no finite number",
+            "label",
+        )
     if label.labelled_at.tzinfo is None:
         raise Rejected(Reason.BAD_TIMESTAMP, "labelled_at needs its time zone, such as Z", "labelled_at")
     return msgspec.structs.replace(label, labelled_at=label.labelled_at.astimezone(UTC))

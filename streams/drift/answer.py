@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import msgspec
 
+from schemas.label import is_right
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Moment
 from streams.drift.rows import Event
@@ -24,6 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     version: int
     variant: str = "champion"
     predicted_at: Moment
+    tolerance: float | None = None
 
     @classmethod
     def of(cls, prediction: Prediction) -> Self:
@@ -39,14 +41,27 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def packed(self) -> list[Any]:
         """Return the fields as plain values, without their names."""
         times = self.event_time.timestamp(), self.predicted_at.timestamp()
-        return [*self.where, self.stream, *times, self.label, self.score, self.version, self.variant]
+        told = self.label, self.score, self.version, self.variant, self.tolerance
+        return [*self.where, self.stream, *times, *told]
+
+    @property
+    def said(self) -> str:
+        """What was answered, in words: the label, or a regression's number."""
+        return self.label if self.tolerance is None else f"{self.score:.6g}"
+
+    def can_be(self, truth: str) -> bool:
+        """Tell whether a truth is one that an answer can be held against: a regression's is a number."""
+        return is_right(truth, self.label, self.score, self.tolerance) is not None
+
+    def misses(self, truth: str) -> bool:
+        """Tell whether an answer is wrong; of a regression, further from the truth than its tolerance."""
+        return not is_right(truth, self.label, self.score, self.tolerance)
 
 
 def unpacked(fields: Sequence[Any]) -> Answer:
     """Return the answer that was packed."""
-    topic, partition, offset, source, id, stream, event_time, predicted_at, label, score, version, variant = (
-        fields
-    )
+    topic, partition, offset, source, id, stream, event_time, predicted_at, label, score, *rest = fields
+    version, variant, tolerance = rest
     return Answer(
         stream=stream,
         source=source,
@@ -58,4 +73,5 @@ def unpacked(fields: Sequence[Any]) -> Answer:
         version=version,
         variant=variant,
         predicted_at=datetime.fromtimestamp(predicted_at, UTC),
+        tolerance=tolerance,
     )

@@ -171,8 +171,10 @@ class ErrorWatch:
     def _described(self, drifted: list[Judged], new: list[Judged], before: float, threshold: float) -> Rise:
         # Labels come out of order: the 5 % quantile is early, and not as early as one straggler.
         times = sorted(j.answer.event_time.timestamp() for j in drifted)
-        labels = Counter(j.truth for j in new)
-        errors = Counter(j.truth for j in new if j.error)
+        # Of classes it is told which ones; numbers are hardly ever the same twice.
+        of_classes = [j for j in new if j.answer.tolerance is None]
+        labels = Counter(j.truth for j in of_classes)
+        errors = Counter(j.truth for j in of_classes if j.error)
         return Rise(
             before=before,
             after=_rate(new),
@@ -212,7 +214,7 @@ def _first(detector: ErrorDetector | None, judged: Sequence[Judged]) -> int | No
     """Return the index of the answer at which a detector finds a rise; what follows was not taken."""
     if detector is None:
         return None
-    errors = [one.answer.label != one.truth for one in judged]
+    errors = [one.answer.misses(one.truth) for one in judged]
     if isinstance(detector, Ensemble):
         return detector.update_many(errors)
     for index, error in enumerate(errors):

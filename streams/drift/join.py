@@ -22,7 +22,7 @@ class Judged(NamedTuple):
     @property
     def error(self) -> bool:
         """Whether the answer was wrong."""
-        return self.answer.label != self.truth
+        return self.answer.misses(self.truth)
 
 
 Key = tuple[str, str]

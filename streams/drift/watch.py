@@ -17,7 +17,7 @@ from schemas.dead import Dead
 from schemas.drift import DriftAlert, Signal
 from schemas.label import Label
 from schemas.record import Coordinates
-from schemas.release import Swap
+from schemas.release import Swap, Task
 from streams.drift.answer import Answer
 from streams.drift.batch import AnswerBatch, CleanBatch
 from streams.drift.error import ErrorWatch, Rise
@@ -35,7 +35,7 @@ _LOOKED_AT: Final = 50
 """While an error drift stands, whether it is over is asked once in so many labels."""
 _VARIANT_AND_VERSION: Final = attrgetter("variant", "version")
 _COUNTED: Final = (
-    "events", "rejected", "copies", "predictions", "labels", "stale", "other_variant",
+    "events", "rejected", "copies", "predictions", "labels", "stale", "unreadable", "other_variant",
 )  # fmt: skip
 
 
@@ -53,6 +53,9 @@ class DriftWatch:
         self._drift = config.drift
         self._adopted_at = float("-inf")
         self._judges = model is not None
+        # A regression's score is its answer: it says nothing of how likely that is right.
+        numbers = model is not None and model.task is Task.REGRESSION
+        self._estimates = config.drift.estimate.enabled and not numbers
         self._telling = Telling(name, self.model, config.drift.cooldown, config.drift.hysteresis)
         self._intake = Intake(config, self._telling)
         self._prediction = PredictionWatch(config.drift.prediction, config.drift.hysteresis)
@@ -113,7 +116,7 @@ class DriftWatch:
         found = []
         if version == self.version:
             found = self._shifted(batch, now) if self._drift.prediction.enabled else []
-            found += self._estimated(batch, now) if self._drift.estimate.enabled else []
+            found += self._estimated(batch, now) if self._estimates else []
         return found + self._judge(self._join.predicted(batch), now)
 
     def _shifted(self, batch: AnswerBatch, now: datetime) -> list[DriftAlert]:
@@ -180,11 +183,13 @@ class DriftWatch:
     def _judge(self, judged: Sequence[Judged], now: datetime) -> list[DriftAlert]:
         """Take answers with their truths; returns the alerts to write."""
         version, since = self.version, moment(max(0.0, self._adopted_at))
-        current = [j for j in judged if j.answer.version == version and j.answer.predicted_at >= since]
-        self._counts["stale"] += len(judged) - len(current)
+        fresh = [j for j in judged if j.answer.version == version and j.answer.predicted_at >= since]
+        self._counts["stale"] += len(judged) - len(fresh)
+        current = [j for j in fresh if j.answer.can_be(j.truth)]
+        self._counts["unreadable"] += len(fresh) - len(current)
         if not self._judges:
             return []
-        if self._estimate.learns:
+        if self._estimates and self._estimate.learns:
             for one in current:
                 self._estimate.judged(one.answer.score, not one.error)
         found = []
@@ -228,7 +233,7 @@ class DriftWatch:
         watched: dict[Signal, Watched] = self._intake.watched
         if self._drift.prediction.enabled and self.model:
             watched[Signal.PREDICTION] = self._prediction.shift
-        if self._drift.estimate.enabled and self.model:
+        if self._estimates and self.model:
             watched[Signal.ESTIMATE] = self._estimate
         judges = self._judges and self._drift.error.detector != "off"
         policy = self._telling.policy

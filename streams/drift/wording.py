@@ -76,8 +76,10 @@ def error_alert(
     first = rise.first.answer.event
     severity = Severity.CRITICAL if rise.after - rise.before >= _MUCH else Severity.WARNING
     follows = response.to(severity)
+    tolerance = rise.first.answer.tolerance
+    what = "" if tolerance is None else f" (answers further than {tolerance:.4g} from the truth)"
     summary = (
-        f"Stream {subject.stream!r}{subject.called}: error rate rose from {rise.before:.1%} to "
+        f"Stream {subject.stream!r}{subject.called}: error rate{what} rose from {rise.before:.1%} to "
         f"{rise.after:.1%} "
         f"over the last {rise.labels} labels, since about {moment(rise.since):%Y-%m-%d %H:%M:%S} UTC"
         f"{'. Worst: ' + where if where else ''}. {NEXT[follows]}"
@@ -102,7 +104,7 @@ def error_alert(
             "error_rate": {"before": rise.before, "after": rise.after},
             "classes": {t: {"errors": e, "labels": n, "rate": e / n} for t, (e, n) in rise.classes.items()},
             "examples": [
-                {"source": j.answer.source, "id": j.answer.id, "predicted": j.answer.label, "truth": j.truth}
+                {"source": j.answer.source, "id": j.answer.id, "predicted": j.answer.said, "truth": j.truth}
                 for j in rise.examples
             ],
             "first": {"topic": first.topic, "partition": first.partition, "offset": first.offset},

@@ -18,6 +18,7 @@ from schemas.topics import Topic
 TABLES: Final[dict[str, str]] = {
     topics.CLEAN.name: "events",
     topics.PREDICTIONS.name: "predictions",
+    topics.SHADOW.name: "shadows",
     topics.LABELS.name: "labels",
     topics.ALERTS.name: "alerts",
     topics.RELEASES.name: "releases",

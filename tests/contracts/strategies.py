@@ -17,6 +17,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.release import Manifest, Release, Swap, Transition
+from schemas.shadow import Shadow
 
 CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Audit,
@@ -27,6 +28,7 @@ CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Label,
     Manifest,
     Prediction,
+    Shadow,
     Release,
     Swap,
     Transition,

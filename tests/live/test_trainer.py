@@ -21,7 +21,7 @@ from schemas import codec, topics
 from schemas.config import Headrace, Learn
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.record import Outgoing
-from schemas.release import Release, State, Transition
+from schemas.release import Release, State, Task, Transition
 from tests.unit.trainers import samples
 from tests.waiting import aeventually
 from trainers import folders
@@ -247,7 +247,7 @@ async def test_the_reader_takes_the_newest_label_and_a_balanced_reservoir(
     """Labels by an analyst overrule earlier ones; old rows are drawn equally from the classes."""
     await store(warehouse, "clean", samples.requests(4, normal=300, sqli=60))
     await store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
-    reader = Reader(warehouse, "requests", labelled=True)
+    reader = Reader(warehouse, "requests", task=Task.CLASSIFICATION)
     since = samples.START + timedelta(seconds=5000)
     assert await reader.count(since) == 80
     assert await reader.count(None) == 440
@@ -262,7 +262,7 @@ async def test_the_reader_takes_the_newest_label_and_a_balanced_reservoir(
     assert 60 - leaked <= sum(row.label == "sqli" for row in old) <= 60
     assert 60 - leaked <= sum(row.label == "normal" for row in old) <= 65
     assert min(row.time for row in data.recent) >= since > max(row.time for row in old)
-    unlabelled = Reader(warehouse, "requests", labelled=False)
+    unlabelled = Reader(warehouse, "requests", task=Task.ANOMALY)
     assert await unlabelled.count(None) == 440
 
 
@@ -274,7 +274,7 @@ async def test_a_dataset_tells_its_windows_and_they_can_be_read_again(
     await store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
     since, learn = samples.START + timedelta(seconds=5000), Learn(replay=80)
     file = memory_file(settings.home, "requests")
-    reader = Reader(warehouse, "requests", labelled=True, memory=file)
+    reader = Reader(warehouse, "requests", task=Task.CLASSIFICATION, memory=file)
     data = await reader.dataset(learn, since, alert="drift-1")
     assert data.description is not None
     recent, before, replayed = data.description.windows
@@ -303,7 +303,7 @@ async def test_the_reservoir_is_drawn_in_one_order_by_warehouse_and_memory(
     await store(warehouse, "clean", samples.requests(5, after_s=5000, normal=40, xss=40))
     since, learn = samples.START + timedelta(seconds=5000), Learn(replay=80)
     file = memory_file(settings.home, "requests")
-    first = await Reader(warehouse, "requests", labelled=True, memory=file).dataset(learn, since)
+    first = await Reader(warehouse, "requests", task=Task.CLASSIFICATION, memory=file).dataset(learn, since)
     expected = Reservoir(100, learn.seed)
     expected.offer(rows_of(samples.requests(4, normal=300, sqli=60)))
     drawn = {entry.row.id for entry in expected.draw(since)}
@@ -316,7 +316,7 @@ async def test_the_reservoir_is_drawn_in_one_order_by_warehouse_and_memory(
         await warehouse.command(f"TRUNCATE TABLE {settings.config.database}.{table}")
     await store(warehouse, "clean", samples.requests(8, after_s=9000, normal=60, sqli=60))
     later = samples.START + timedelta(seconds=9000)
-    second = await Reader(warehouse, "requests", labelled=True, memory=file).dataset(learn, later)
+    second = await Reader(warehouse, "requests", task=Task.CLASSIFICATION, memory=file).dataset(learn, later)
     assert {row.label for row in second.old} == {"normal", "sqli", "xss"}
     assert second.description is not None
     assert set(second.description.lineage.parents) == {first.sha256()}

@@ -40,7 +40,6 @@ def explain(
         Fatal: the release cannot be opened, takes no such input, or never answers `label`.
     """
     model, manifest = open_model(folder, home, threads)
-    unit_of(model.network)  # says so before anything is computed, if it cannot be explained
     if model.encoder is not None:
         if not text.strip():
             raise Fatal(f"{manifest.model} {manifest.version} reads texts, and there is none to explain")
@@ -122,8 +121,9 @@ def _answered(model: Model, inputs: Array) -> dict[str, Any]:
     """Return what the release answers to one row of its network's inputs (1, F)."""
     out = model.network.answer(inputs)
     shares = {} if out.ndim == 1 else dict(zip(model.labels, probabilities(out)[0].tolist(), strict=True))
+    number = f"{float(out[0]):.6g}" if model.network.kind == "regressor" else ""
     return {
-        "answer": str(answers(out, model.labels)[0]),
+        "answer": number or str(answers(out, model.labels)[0]),
         "score": float(scores(out)[0]),
         "probabilities": shares,
     }

@@ -140,12 +140,13 @@ def _shown(told: Speaks) -> str:
 def _by_label(candidate: Model, held_out: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the held-out rows of the largest classes, in the order of draw; each content once.
 
-    Of an anomaly model, which has no labels to go by, those that score highest.
+    Of a model without classes those that score highest; of a regression also the lowest.
     """
-    if candidate.task is Task.ANOMALY:
+    if candidate.task is not Task.CLASSIFICATION:
         scores = candidate.outputs(held_out) if held_out else np.zeros(0)
         order = sorted(range(len(held_out)), key=lambda n: (-scores[n], held_out[n].source, held_out[n].id))
-        return {ANOMALY: [held_out[number] for number in order]}
+        ranked = [held_out[number] for number in order]
+        return {ANOMALY: ranked} if candidate.task is Task.ANOMALY else {"high": ranked, "low": ranked[::-1]}
     known = [row for row in held_out if row.label in candidate.labels]
     largest = [label for label, _ in sorted(Counter(row.label for row in known).items(), key=_larger)]
     found: dict[str, list[Row]] = {label: [] for label in largest[:CLASSES]}

@@ -1,7 +1,8 @@
 """What an explanation is: the records that explaining produces, and the function that is explained.
 
 Of a classifier that is the log-odds of one answer against all others, in nats: it does not saturate where a
-probability does, and no constant added to all logits changes it. Of an anomaly model it is the score.
+probability does, and no constant added to all logits changes it. Of an anomaly model it is the score, of a
+regression the number that it answers.
 """
 
 from typing import Final
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from schemas.errors import Fatal
 from trainers.model import ANOMALY
-from trainers.perceptron import Perceptron
+from trainers.perceptron import Kind, Perceptron
 
 LOG_ODDS: Final = "log-odds"
 SCORE: Final = "anomaly score"
+VALUE: Final = "value"
+UNITS: Final[dict[Kind, str]] = {"classifier": LOG_ODDS, "autoencoder": SCORE, "regressor": VALUE}
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,8 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why `label` got its output: the shares of `reasons` and `baseline` add up to `output`, but for `error`.
+
+    A regression has no label: its answer is the number itself.
 
     `answer` with `score` is what the release answers as it is served, `probabilities` by class beside it.
     `error` is within `bound` unless `notes` say otherwise. Of a text, what lies after character `read` came
@@ -60,14 +65,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unit_of(network: Perceptron) -> str:
-    """Return the unit of what is explained.
-
-    Raises:
-        Fatal: the network answers with a number, which is not explained.
-    """
-    if network.kind == "regressor":
-        raise Fatal("answers that are numbers are not explained; classifiers and anomaly scores are")
-    return SCORE if network.kind == "autoencoder" else LOG_ODDS
+    """Return the unit of what is explained."""
+    return UNITS[network.kind]
 
 
 def explained_label(network: Perceptron, answer: str, wanted: str | None) -> str:
@@ -76,6 +75,10 @@ def explained_label(network: Perceptron, answer: str, wanted: str | None) -> str
     Raises:
         Fatal: the model has no such answer.
     """
+    if network.kind == "regressor":
+        if wanted is not None:
+            raise Fatal(f"a regression answers with one number, and never {wanted!r}")
+        return ""
     if network.kind == "autoencoder":
         if wanted not in {None, ANOMALY}:
             raise Fatal(f"an anomaly model has one score to explain, that of {ANOMALY!r}, not {wanted!r}")
@@ -86,8 +89,8 @@ def explained_label(network: Perceptron, answer: str, wanted: str | None) -> str
 
 
 def explained(network: Perceptron, out: Tensor, label: str) -> Tensor:
-    """Return what is explained, (B,), of the network's answers: log-odds of `label`, or the scores."""
-    if network.kind == "autoencoder":
+    """Return what is explained, (B,), of the network's answers: log-odds of `label`, or the answers."""
+    if network.kind != "classifier":
         return out  # (B,)
     number = network.labels.index(label)
     others = torch.cat([out[:, :number], out[:, number + 1 :]], dim=1)  # (B, C - 1)

@@ -69,7 +69,8 @@ def _answers(network: Perceptron, standard: Tensor) -> Tensor:
     """Return what the network's `forward` gives behind its standardisation."""
     if network.kind == "autoencoder":
         return network.errors(standard) / network.threshold
-    return network.outputs(standard)
+    outputs = network.outputs(standard)
+    return outputs[:, 0] if network.kind == "regressor" else outputs
 
 
 def told_orders(width: int, most: int = ORDERS) -> str:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from schemas.errors import Fatal
 from trainers.dataset import Array
 from trainers.encoder import padded, session
-from trainers.model import answers, probabilities
+from trainers.model import ANOMALY, NORMAL, answers, probabilities
 from trainers.tasks.answers import best_span, windows
 from trainers.tasks.examples import Example, Question, Readings, Tagged, Text
 from trainers.tasks.generation import greedy
@@ -27,6 +27,7 @@ from trainers.tasks.training import REPORT, Report
 
 Answer = dict[str, Any]
 
+_NAMES: Final = (NORMAL, ANOMALY)
 _TOLD: Final = 3
 """Pieces that are told for a masked one."""
 
@@ -155,7 +156,7 @@ class Applied:
             values, before = pasts(values, self._known["window"]), self._known["window"] - 1
         found: Array = self._graph.run(None, {"values": values})[0]
         if kind is Kind.ANOMALY:
-            for row, (label, score) in enumerate(zip(answers(found, ()), found, strict=True), start=1):
+            for row, (label, score) in enumerate(zip(answers(found, _NAMES), found, strict=True), start=1):
                 yield {"row": row, "label": str(label), "score": _rounded(score)}
             return
         ahead = {"ahead": self._known["horizon"]} if kind is Kind.FORECAST else {}
@@ -163,7 +164,7 @@ class Applied:
             if kind is Kind.SENSOR_CLASSIFICATION:
                 yield {"row": row, **_best(probabilities(out[None])[0], self._known["labels"])}
             else:
-                yield {"row": row, **ahead, "number": _rounded(out[0])}
+                yield {"row": row, **ahead, "number": _rounded(out)}
 
 
 def _best(shares: Array, labels: Sequence[str]) -> Answer:

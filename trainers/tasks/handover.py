@@ -43,7 +43,8 @@ def hand_over(trained: Trained, home: Path, model: str, stream: str) -> Release:
     task = trained.task
     if not isinstance(task, Releasable):
         raise Fatal(
-            f"a stream's model answers classes or anomalies; {trained.report.task} has no release folder"
+            f"a stream's model answers classes, numbers or anomalies; "
+            f"{trained.report.task} has no release folder"
         )
     candidate = task.model()
     if candidate.encoder is not None and trained.report.export.get("int8_agreement", 0.0) >= _AGREES:
@@ -77,4 +78,5 @@ def _row(example: Example, number: int, features: tuple[str, ...]) -> Row:
         label=example.label if isinstance(example, Text | Readings) else "",
         text=example.text if isinstance(example, Text) else "",
         values=named,
+        target=example.target if isinstance(example, Readings) and not isnan(example.target) else None,
     )

@@ -10,11 +10,13 @@ import torch
 from schemas.errors import Fatal
 from schemas.release import Task as Judged
 from trainers import export
+from trainers.candidate import LEAST_TOLERANCE, USUAL
 from trainers.dataset import Array
 from trainers.evaluate import pushed
 from trainers.finetune import set_threshold
 from trainers.metrics import classification, regression
 from trainers.model import ANOMALY, NETWORK, Model, answers, probabilities
+from trainers.perceptron import Kind as NetworkKind
 from trainers.perceptron import Perceptron, sensor_autoencoder, sensor_classifier, sensor_regressor
 from trainers.recipe import Recipe
 from trainers.tasks.examples import Readings
@@ -24,6 +26,11 @@ from trainers.tasks.vectors import VectorLearner
 from trainers.tasks.work import Phase, Rows
 
 _SAMPLE: Final = 256
+_JUDGED: Final[dict[NetworkKind, Judged]] = {
+    "classifier": Judged.CLASSIFICATION,
+    "regressor": Judged.REGRESSION,
+    "autoencoder": Judged.ANOMALY,
+}
 
 
 def lagged(series: Array, target: Array, window: int, horizon: int) -> tuple[Array, Array]:
@@ -92,6 +99,9 @@ class SensorTask:
                 )
         elif network.kind == "regressor":
             network.rescale(self._centre, self._scale)
+            asked = list(self._rows.validation or self._rows.training)
+            errors = np.abs(network.answer(self._values[asked]) - self._targets[asked])
+            network.tolerate(max(float(np.quantile(errors, USUAL)), LEAST_TOLERANCE * self._scale))
 
     def before(self, rows: Sequence[int]) -> dict[str, float]:
         return {}
@@ -99,7 +109,7 @@ class SensorTask:
     def metrics(self, rows: Sequence[int]) -> dict[str, float]:
         outputs = self.network.answer(self._values[list(rows)])
         if self.network.kind == "regressor":
-            return regression(self._targets[list(rows)], outputs[:, 0])
+            return regression(self._targets[list(rows)], outputs)
         truth = np.array([self._labels[row] for row in rows])
         if self.network.kind == "classifier":
             return classification(truth, probabilities(outputs), self.network.labels)
@@ -130,9 +140,11 @@ class SensorTask:
         """Return the model as the trainer's releases hold it.
 
         Raises:
-            Fatal: it answers numbers, which no stream asks for.
+            Fatal: it looks back on rows, which a stream's model does not see.
         """
-        if self.network.kind == "regressor":
-            raise Fatal("a stream's model answers classes or anomalies; a regression has no release folder")
-        judged = Judged.ANOMALY if self.network.kind == "autoencoder" else Judged.CLASSIFICATION
-        return Model(judged, self.network, features=self.features)
+        if self.learnt is Kind.FORECAST:
+            raise Fatal(
+                "a stream's model sees one event at a time, so a forecast over a window has no release"
+                " folder; train a regression whose target is the later reading"
+            )
+        return Model(_JUDGED[self.network.kind], self.network, features=self.features)

@@ -3,7 +3,7 @@
 A round is the demo's own run (`infra.demo`): broker, ClickHouse, gateway and all workers on this machine, API
 requests at a steady rate judged by MiniLM, whose traffic changes; the system notices, learns and swaps by
 itself while the requests go on. *Beside training*: how long events waited for their answer that were sent
-while the trainer was at work, against those sent before it; the trainer runs at low priority.
+while the trainer was at work, against the same traffic sent while it was not; it runs at low priority.
 """
 
 import asyncio
@@ -63,10 +63,10 @@ def figures(rounds: list[Round], rate: float) -> dict[str, Any]:
     """Return the medians, and each round.
 
     `accuracy_lost` is accuracy before the drift less that of the new model, in points; `p99_moved_ms` how
-    much longer the slowest hundredth of answers took beside a training.
+    much longer the slowest hundredth of answers took beside a training than of the same traffic without one.
     """
     seconds = {name: _median(one.seconds[name] for one in rounds) for name in rounds[0].seconds}
-    waits = [(one.prediction_ms.get("training"), one.prediction_ms.get("steady")) for one in rounds]
+    waits = [(one.prediction_ms.get("training"), one.prediction_ms.get("drifted")) for one in rounds]
     return {
         "rate": rate,
         "seconds": seconds,

@@ -26,9 +26,9 @@ def rounds(figures: dict[str, Any]) -> Table:
     table = Table(title=f"drift to serving, {figures['rate']:g} requests/s", caption="seconds; median below")
     for name in ("seed", "drift → serving", "→ alert", "→ release", "→ swap", "accuracy before → after"):
         table.add_column(name, justify="right")
-    table.add_column("p99 of an answer, steady → training (ms)", justify="right")
+    table.add_column("p99 of an answer, steady → drifted → beside training (ms)", justify="right")
     for one in figures["rounds"]:
-        waits = [one.prediction_ms.get(name) for name in ("steady", "training")]
+        waits = [one.prediction_ms.get(name) for name in ("steady", "drifted", "training")]
         table.add_row(
             str(one.seed),
             *(_seconds(value) for value in one.seconds.values()),

@@ -35,6 +35,7 @@ from infra.runtime.metrics.learning import count_alert, count_run, observe_run
 from infra.runtime.metrics.serving import (
     count_cache_hits,
     count_predictions,
+    count_shadow,
     count_swap,
     observe_inference,
     set_model_version,
@@ -58,6 +59,7 @@ __all__ = [
     "count_refused",
     "count_rows",
     "count_run",
+    "count_shadow",
     "count_swap",
     "forget_event_times",
     "forget_lag",

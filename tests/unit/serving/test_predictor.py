@@ -54,6 +54,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Pre
             "text int8": served(root / "int8", tiny_text(1), pool, "int8"),
             "sensor classes": served(root / "classes", sensor(1, Task.CLASSIFICATION), pool),
             "sensor anomaly": served(root / "anomaly", sensor(1, Task.ANOMALY), pool),
+            "sensor number": served(root / "number", sensor(1, Task.REGRESSION), pool),
         }
 
 

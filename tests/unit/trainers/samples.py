@@ -93,3 +93,26 @@ def readings(seed: int, count: int, *, shift: float = 0.0, after_s: int = 0) -> 
         )
         rows.append((event, "busy" if busy else "idle"))
     return rows
+
+
+def heating(seed: int, count: int, *, wear: float = 0.0, after_s: int = 0) -> list[tuple[Clean, str]]:
+    """Return readings of a machine, labelled with its later temperature, in °C with a deviation of 0.5.
+
+    With `wear` a machine under full load gets that much hotter than the same readings meant before.
+    """
+    chance = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        load, fan = float(chance.uniform(0, 1)), float(chance.uniform(800, 2000))
+        later = 30 + 40 * load - (fan - 800) / 100 + wear * load + chance.normal(0, 0.5)
+        event = Clean(
+            stream="host",
+            kind=Kind.SENSOR,
+            source=f"machine-{number % 3}",
+            id=f"{seed}-{number}",
+            time=START + timedelta(seconds=after_s + number),
+            raw=Coordinates("events.raw", 0, after_s + number),
+            values={"load": load, "fan_rpm": fan},
+        )
+        rows.append((event, f"{later:.3f}"))
+    return rows
