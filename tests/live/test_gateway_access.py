@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from infra.cli.main import app
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Endpoints, Settings, load
 from infra.runtime.warehouse import Warehouse
@@ -214,3 +216,19 @@ async def test_an_open_gateway_listens_to_nobody_else(settings: Settings):
             assert response.status == 401
         async with session.get(f"{url}/readyz") as response:
             assert response.status == 200
+
+
+async def test_the_publish_command_sends_its_key(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """`headrace publish --via http` is a caller like any other: refused without a key, taken with one."""
+    _, text = make(settings.home, "shop", Scope.PUBLISH)
+    file = settings.home / "events.jsonl"
+    file.write_text(json.dumps(event(1)))
+    words = ["publish", str(file), "--stream", "requests", "--via", "http"]
+    async with served(settings):
+        refused = await asyncio.to_thread(CliRunner().invoke, app, words)
+        monkeypatch.setenv("HEADRACE_API_KEY", text)
+        taken = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert refused.exit_code != 0 and "401" in str(refused.exception)
+    assert taken.exit_code == 0, taken.output
+    read = [record async for record in follow(settings, [topics.RAW], stop_at_end=True)]
+    assert len(read) == 1
