@@ -28,6 +28,7 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "/v1/events": Scope.PUBLISH,
     "/v1/labels": Scope.PUBLISH,
     "/v1/predictions": Scope.READ,
+    "/v1/predictions/stream": Scope.READ,
     "/v1/predictions/{source:path}/{id}": Scope.READ,
     "/v2": Scope.READ,
     "/v2/health/live": Scope.READ,
@@ -38,6 +39,8 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "/v2/models/{name}/versions/{version}": Scope.READ,
     "/v2/models/{name}/versions/{version}/ready": Scope.READ,
     "/v2/models/{name}/versions/{version}/infer": Scope.PREDICT,
+    "/v2/repository/index": Scope.READ,
+    "/v2/{path:path}": Scope.ADMIN,
     "/metrics": Scope.READ,
     "/openapi.json": Scope.READ,
 }
