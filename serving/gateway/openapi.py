@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from schemas.label import Label
 from schemas.prediction import Prediction
 from serving.gateway.bindings import BATCH, NDJSON, STRUCTURED
+from serving.gateway.inference.openapi import paths as inference_paths
 
 _PROBLEM: Final = {
     "description": "refused; the problem names reason and field",
@@ -26,6 +27,7 @@ def _document(title: str, version: str) -> dict[str, Any]:
     (label, prediction), components = msgspec.json.schema_components(
         (Label, Prediction), ref_template="#/components/schemas/{name}"
     )
+    inference, schemas = inference_paths()
     paths = {
         "/v1/events": {"post": _events()},
         "/v1/labels": {"post": _labels(label)},
@@ -33,9 +35,10 @@ def _document(title: str, version: str) -> dict[str, Any]:
         "/livez": {"get": _probe("Whether the gateway runs")},
         "/readyz": {"get": _probe("Whether Kafka, Redis and ClickHouse answer it")},
         "/metrics": {"get": _probe("Prometheus metrics")},
+        **inference,
     }
     info = {"title": title, "version": version}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components | schemas}}
 
 
 def _events() -> dict[str, Any]:
