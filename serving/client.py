@@ -29,6 +29,8 @@ Event = Mapping[str, Any] | bytes
 
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BATCH: Final = "application/cloudevents-batch+json"
+_PATIENCE_S: Final = 30.0
+"""A gateway that asks to wait longer (a day's quota is used up) is not asked again."""
 
 
 class GatewayRefused(HeadraceError):
@@ -91,6 +93,7 @@ class Client:
         batch: at most so many events go into one request.
         batch_bytes: at most so many bytes, roughly, go into one request.
         concurrency: so many requests of one `publish` are under way at once.
+        key: an API key or a token, where the gateway asks for one.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Client:
         batch_bytes: int = 4 * 1024 * 1024,
         concurrency: int = 4,
         timeout_s: float = 30.0,
+        key: str = "",
         retry: Retry | None = None,
     ) -> None:
         self._url = url.rstrip("/")
@@ -108,12 +112,15 @@ class Client:
         self._batch_bytes = batch_bytes
         self._concurrency = concurrency
         self._timeout_s = timeout_s
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._retry = retry or Retry()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s), connector=aiohttp.TCPConnector(limit=0)
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            connector=aiohttp.TCPConnector(limit=0),
         )
         return self
 
@@ -272,10 +279,10 @@ class Client:
         if self._session is None:
             raise RuntimeError("use the client as a context manager: `async with Client(url) as client`")
         headers = {"content-type": content_type} if content_type else {}
-        failure = ""
+        failure, asked_s = "", 0.0
         for attempt in range(self._retry.attempts):
             if attempt:
-                await asyncio.sleep(self._pause_s(attempt))
+                await asyncio.sleep(max(self._pause_s(attempt), asked_s))
             try:
                 async with self._session.request(
                     method, self._url + path, data=body, headers=headers, params=params
@@ -285,6 +292,9 @@ class Client:
                         return response.status, _document(content)
                     problem = _document(content)
                     failure = f"{response.status} {problem.get('detail') or problem.get('error', '')}"
+                    asked_s = _retry_after_s(response.headers)
+                    if asked_s > _PATIENCE_S:
+                        raise Retryable(f"{self._url} asks to wait {asked_s:g} s: {failure}")
             except (aiohttp.ClientError, TimeoutError) as error:
                 failure = str(error) or type(error).__name__
         raise Retryable(f"{self._url} did not take it in {self._retry.attempts} attempts: {failure}")
@@ -321,6 +331,12 @@ def _collect(receipt: Receipt, done: Iterable[asyncio.Task[Receipt]]) -> None:
 
 def _refusal(start: int, one: Mapping[str, Any]) -> Refusal:
     return Refusal(start + one["index"], one["reason"], one.get("field", ""), one.get("detail", ""))
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    """Return how long the gateway asks to wait; its door says seconds, something between may say a date."""
+    asked = headers.get("retry-after", "")
+    return float(asked) if asked.isdecimal() else 0.0
 
 
 def _document(content: bytes) -> dict[str, Any]:

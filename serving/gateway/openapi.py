@@ -9,12 +9,17 @@ from schemas.label import Label
 from schemas.prediction import Prediction
 from serving.gateway.bindings import BATCH, NDJSON, STRUCTURED
 from serving.gateway.inference.openapi import paths as inference_paths
+from serving.gateway.scopes import SCOPES
 
 _PROBLEM: Final = {
     "description": "refused; the problem names reason and field",
     "content": {"application/problem+json": {}},
 }
 _ACCEPTED_OR_NOT: Final = {"202": {"description": "accepted"}, "4XX": _PROBLEM, "503": _PROBLEM}
+_LOGINS: Final = {
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "an API key, or a JSON Web Token"},
+}
 
 
 def describe(app: FastAPI) -> None:
@@ -37,8 +42,21 @@ def _document(title: str, version: str) -> dict[str, Any]:
         "/metrics": {"get": _probe("Prometheus metrics")},
         **inference,
     }
-    info = {"title": title, "version": version}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components | schemas}}
+    for path, operations in paths.items():
+        for operation in operations.values():
+            operation["security"] = _security(path)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {"schemas": components | schemas, "securitySchemes": _LOGINS},
+    }
+
+
+def _security(path: str) -> list[dict[str, list[str]]]:
+    """Say what a route asks for, where the gateway asks at all; nothing of the probes."""
+    scope = SCOPES[path]
+    return [] if scope is None else [{login: [scope.value]} for login in _LOGINS]
 
 
 def _events() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 A round is the demo's own run (`infra.demo`): broker, ClickHouse, gateway and all workers on this machine, API
 requests at a steady rate judged by MiniLM, whose traffic changes; the system notices, learns and swaps by
 itself while the requests go on. *Beside training*: how long events waited for their answer that were sent
-while the trainer was at work, against those of the same traffic sent while it was not; it runs at low priority.
+while the trainer was at work, against the same traffic sent while it was not; it runs at low priority.
 """
 
 import asyncio

@@ -16,9 +16,11 @@ from schemas.errors import Fatal
 from serving.gateway.core import Gateway
 from serving.gateway.inference import grpc_wire
 from serving.gateway.inference.describe import EXTENSIONS, NAME, READY, UNAVAILABLE, VERSION, metadata
+from serving.gateway.inference.door import Door
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.generated import open_inference_pb2 as messages
 from serving.gateway.problems import Refused
+from serving.gateway.scopes import Scope
 
 SERVICE: Final = "inference.GRPCInferenceService"
 USUAL_PORT: Final = 8081
@@ -27,8 +29,11 @@ _MAX_CALLS: Final = 256
 _GRACE_S: Final = 10.0
 _CODES: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
 }
 _log = get_logger(__name__)
@@ -50,10 +55,10 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
         maximum_concurrent_rpcs=_MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # a port that another gateway has is taken
-            ("grpc.max_receive_message_length", gateway.options.max_body_bytes),
+            ("grpc.max_receive_message_length", gateway.limits.max_body_bytes),
         ],
     )
-    server.add_generic_rpc_handlers((Service(gateway.inference).handlers(),))
+    server.add_generic_rpc_handlers((Service(gateway.inference, Door(gateway.shield)).handlers(),))
     port = _bind(server, record)
     await server.start()
     address = f"{_LOOPBACK}:{port}"
@@ -67,8 +72,9 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
 class Service:
     """`inference.GRPCInferenceService`: one method for each of the protocol's calls."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, door: Door) -> None:
         self._inference = inference
+        self._door = door
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the calls by name, as a server takes them."""
@@ -85,13 +91,38 @@ class Service:
             SERVICE,
             {
                 name: grpc.unary_unary_rpc_method_handler(
-                    _answered(name, call),
+                    self._guarded(name, call),
                     request_deserializer=request.FromString,
                     response_serializer=_serialized,
                 )
                 for name, (call, request) in calls.items()
             },
         )
+
+    def _guarded(self, name: str, call: Call) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Let in who may call; answer refusals with the protocol's status; keep faults to the log."""
+        needed = Scope.PREDICT if name == "ModelInfer" else Scope.READ
+
+        async def guarded(request: Any, context: Any) -> Any:
+            began = time.perf_counter()
+            status, detail, response, caller = 200, "", None, None
+            try:
+                caller = await self._door.identified(context)
+                await self._door.admit(caller, needed)
+                response = await call(request)
+            except Refused as error:
+                status, detail = error.status, error.detail
+                _log.info("call.refused", call=name, status=status)
+            except Exception:  # noqa: BLE001  # a caller gets an answer, whatever broke
+                status, detail = 500, "something unexpected happened"
+                _log.exception("call.failed", call=name)
+            metrics.observe_request(f"/{SERVICE}/{name}", "POST", status, time.perf_counter() - began)
+            if response is None:
+                self._door.note(context, name, caller, status, detail)
+                await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), detail)
+            return response
+
+        return guarded
 
     async def server_live(self, _: messages.ServerLiveRequest) -> messages.ServerLiveResponse:
         return messages.ServerLiveResponse(live=True)
@@ -135,30 +166,6 @@ class Service:
             elif not request.ready:
                 index.models.add(name=entry.name, state=UNAVAILABLE, reason=entry.reason)
         return index
-
-
-def _answered(name: str, call: Call) -> Callable[[Any, Any], Awaitable[Any]]:
-    """Make a call answer refusals with the protocol's status, be counted, and keep its faults to the log."""
-
-    async def answered(request: Any, context: Any) -> Any:
-        began = time.perf_counter()
-        status, code, detail = 200, grpc.StatusCode.OK, ""
-        response = None
-        try:
-            response = await call(request)
-        except Refused as error:
-            status, detail = error.status, error.detail
-            code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
-            _log.info("call.refused", call=name, status=status)
-        except Exception:  # noqa: BLE001  # a caller gets an answer, whatever broke
-            status, code, detail = 500, grpc.StatusCode.INTERNAL, "something unexpected happened"
-            _log.exception("call.failed", call=name)
-        metrics.observe_request(f"/{SERVICE}/{name}", "POST", status, time.perf_counter() - began)
-        if response is None:
-            await context.abort(code, detail)
-        return response
-
-    return answered
 
 
 def _serialized(message: Any) -> bytes:

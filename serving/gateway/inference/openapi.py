@@ -19,6 +19,10 @@ _ERROR: Final = {
         }
     },
 }
+_NOT_LET_IN: Final = {
+    "description": "not let in: no valid key, not its scope, or beyond a limit",
+    "content": {"application/problem+json": {}},
+}
 _RETRY: Final = {**_ERROR, "headers": {"retry-after": {"schema": {"type": "integer"}}}}
 _TEXT: Final = {"type": "string"}
 _FLAG: Final = {"type": "boolean"}
@@ -57,15 +61,15 @@ def paths() -> tuple[dict[str, Any], dict[str, Any]]:
     }
     for parameters in (["name"], ["name", "version"]):
         path = "/v2/models/{name}" + ("/versions/{version}" if "version" in parameters else "")
-        of_model = {"parameters": [_in_path(name) for name in parameters]}
-        found[path] = {**of_model, "get": _get("What a model takes and gives", model)}
-        ready = _object(name=_TEXT, ready=_FLAG)
-        found[f"{path}/ready"] = {**of_model, "get": _get("Whether a model serves", ready)}
-        found[f"{path}/infer"] = {**of_model, "post": _infer(body)}
+        named = [_in_path(name) for name in parameters]
+        found[path] = {"get": {**_get("What a model takes and gives", model), "parameters": named}}
+        ready = _get("Whether a model serves", _object(name=_TEXT, ready=_FLAG))
+        found[f"{path}/ready"] = {"get": {**ready, "parameters": named}}
+        found[f"{path}/infer"] = {"post": _infer(body, named)}
     return found, schemas
 
 
-def _infer(body: dict[str, Any]) -> dict[str, Any]:
+def _infer(body: dict[str, Any], named: list[dict[str, Any]]) -> dict[str, Any]:
     binary = {"type": "string", "format": "binary", "description": "JSON, then the tensors' bytes"}
     answer = _object(
         ("model_name", "model_version", "parameters", "outputs"),
@@ -77,7 +81,7 @@ def _infer(body: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "summary": "Ask a model: `text` BYTES [N] of cleaned, masked texts, or `values` FP32 or FP64 [N, F]",
-        "parameters": [{"name": HEADER, "in": "header", **_LENGTH}],
+        "parameters": [*named, {"name": HEADER, "in": "header", **_LENGTH}],
         "requestBody": {
             "required": True,
             "content": {
@@ -116,7 +120,7 @@ def _get(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(*statuses: str) -> dict[str, Any]:
-    return {**dict.fromkeys(statuses, _ERROR), "503": _RETRY}
+    return {**dict.fromkeys(statuses, _ERROR), "503": _RETRY, "4XX": _NOT_LET_IN}
 
 
 def _server() -> dict[str, Any]:
