@@ -4,6 +4,7 @@
         receipt = await client.publish([event])
         await client.label([label])
         answer = await client.prediction(event["source"], event["id"], wait_s=5)
+        inferred = await client.infer("requests", ["GET /items?id=<num>"])
 
 A request that failed on its way is sent again: an event's copies are dropped by `(source, id)`.
 """
@@ -13,6 +14,7 @@ import random
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -63,6 +65,16 @@ class Receipt(msgspec.Struct):
 
     accepted: list[Accepted] = msgspec.field(default_factory=list)
     refused: list[Refusal] = msgspec.field(default_factory=list)
+
+
+class Inferred(msgspec.Struct, frozen=True):
+    """A model's answers to rows, in their order, and the release that gave them."""
+
+    model: str
+    version: int
+    sha256: str
+    labels: list[str]
+    scores: list[float]
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -184,6 +196,37 @@ class Client:
                 return None
             await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
 
+    async def infer(
+        self,
+        model: str,
+        rows: Sequence[str] | Sequence[Sequence[float | None]],
+        *,
+        version: int | None = None,
+    ) -> Inferred:
+        """Ask a model directly, by the Open Inference Protocol; nothing is published or stored.
+
+        A row is a text as the table `events` has it, cleaned and masked, or readings in the order of the
+        release's features, None where one is missing.
+
+        Raises:
+            Retryable: as `publish`; also while the model has no release yet.
+            GatewayRefused: no such model or version, or rows that it does not take.
+        """
+        of_version = f"/versions/{version}" if version is not None else ""
+        path = f"/v2/models/{quote(model, safe='')}{of_version}/infer"
+        body = msgspec.json.encode({"inputs": [_tensor(rows)]})
+        status, answer = await self._request("POST", path, body, "application/json")
+        if status != 200:
+            raise GatewayRefused(status, {"detail": answer.get("error", ""), **answer})
+        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+        return Inferred(
+            model=answer["model_name"],
+            version=int(answer["model_version"]),
+            sha256=answer["parameters"]["sha256"],
+            labels=outputs["label"],
+            scores=outputs["score"],
+        )
+
     async def _batches(
         self, events: Iterable[Event] | AsyncIterable[Event]
     ) -> AsyncIterable[tuple[int, list[bytes]]]:
@@ -247,7 +290,8 @@ class Client:
                     content = await response.read()
                     if response.status not in _AGAIN:
                         return response.status, _document(content)
-                    failure = f"{response.status} {_document(content).get('detail', '')}"
+                    problem = _document(content)
+                    failure = f"{response.status} {problem.get('detail') or problem.get('error', '')}"
                     asked_s = _retry_after_s(response.headers)
                     if asked_s > _PATIENCE_S:
                         raise Retryable(f"{self._url} asks to wait {asked_s:g} s: {failure}")
@@ -268,6 +312,14 @@ async def _each(events: Iterable[Event] | AsyncIterable[Event]) -> AsyncIterable
     else:
         for event in events:
             yield event
+
+
+def _tensor(rows: Sequence[str] | Sequence[Sequence[float | None]]) -> dict[str, Any]:
+    """Build the tensor of a model's rows."""
+    if rows and isinstance(rows[0], str):
+        return {"name": "text", "datatype": "BYTES", "shape": [len(rows)], "data": rows}
+    shape = [len(rows), len(rows[0]) if rows else 0]
+    return {"name": "values", "datatype": "FP64", "shape": shape, "data": rows}
 
 
 def _collect(receipt: Receipt, done: Iterable[asyncio.Task[Receipt]]) -> None:

@@ -24,12 +24,16 @@ from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger, set_level
 from infra.runtime.settings import Settings, config_path
 from schemas.errors import Fatal
+from serving.consumer import inference_threads
 from serving.gateway.core import Gateway, Lookup
 from serving.gateway.edge import Edge
 from serving.gateway.events import post_events
 from serving.gateway.guard import Guard
 from serving.gateway.health import Readiness, get_live, get_metrics
 from serving.gateway.http import Bounded
+from serving.gateway.inference.engine import Inference
+from serving.gateway.inference.grpc_server import listening
+from serving.gateway.inference.rest import add_routes
 from serving.gateway.judge import Judge
 from serving.gateway.labels import post_labels
 from serving.gateway.microbatch import MicroBatcher
@@ -63,13 +67,13 @@ async def run(settings: Settings) -> None:
     record = settings.home / "gateway.json"
     with listen(options.port, record, section.host) as listener:
         await create_topics(settings)
-        async with opened(settings, options) as gateway:
+        async with opened(settings, options) as gateway, listening(gateway, record) as grpc:
             app = application(gateway)
             gateway.shield.trail.changed("gateway.started", "done", "asks for keys" if asks else "open")
             reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
             watching = asyncio.create_task(reloader.run(), name="gateway-reload")
             try:
-                await _serve(app, listener, record)
+                await _serve(app, listener, record, grpc)
             finally:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):  # that is how it ends
@@ -84,11 +88,13 @@ async def opened(settings: Settings, options: Options) -> AsyncIterator[Gateway]
         batcher = MicroBatcher(publisher)
         lookup = Lookup(settings.endpoints.clickhouse, settings.config.database)
         batcher.start()
+        judge = Judge(settings.config.streams)
         try:
-            async with shielded(settings, options, clock, batcher, publisher) as shield:
-                yield Gateway(
-                    settings, options, clock, Judge(settings.config.streams), batcher, lookup, shield
-                )
+            async with (
+                shielded(settings, options, clock, batcher, publisher) as shield,
+                Inference(settings, clock, inference_threads()) as inference,
+            ):
+                yield Gateway(settings, options, clock, judge, batcher, lookup, shield, inference)
         finally:
             await batcher.stop()
             await lookup.close()
@@ -109,6 +115,7 @@ def application(gateway: Gateway) -> Edge:
     app.add_route("/livez", get_live, methods=["GET"])
     app.add_route("/readyz", Readiness().get, methods=["GET"])
     app.add_route("/metrics", get_metrics, methods=["GET"])
+    add_routes(app)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http)
     describe(app)
@@ -188,13 +195,13 @@ def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
+async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str) -> None:
     server = _Server(uvicorn_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway-http")
     url = _url(listener)
     try:
-        _write(record, url)
-        _log.info("gateway.started", url=url)
+        _write(record, url, grpc)
+        _log.info("gateway.started", url=url, grpc=grpc)
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
@@ -211,11 +218,11 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _write(record: Path, url: str) -> None:
-    """Replace the record in one step; the socket listens already, so whoever reads it can connect."""
+def _write(record: Path, url: str, grpc: str) -> None:
+    """Replace the record in one step; the sockets listen already, so whoever reads it can connect."""
     record.parent.mkdir(parents=True, exist_ok=True)
     scratch = record.with_name(f".{record.name}.{os.getpid()}")
-    scratch.write_bytes(msgspec.json.encode({"url": url}))
+    scratch.write_bytes(msgspec.json.encode({"url": url, "grpc": grpc}))
     scratch.replace(record)
 
 

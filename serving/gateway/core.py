@@ -15,6 +15,7 @@ from schemas.gateway import Limits
 from schemas.record import Coordinates, Outgoing
 from serving.gateway.breaker import Away
 from serving.gateway.identity import ANYBODY, Identity
+from serving.gateway.inference.engine import Inference
 from serving.gateway.judge import Judge
 from serving.gateway.microbatch import MicroBatcher, Unsent
 from serving.gateway.options import Options
@@ -60,6 +61,7 @@ class Gateway:
     batcher: MicroBatcher
     lookup: Lookup
     shield: Shield
+    inference: Inference
 
     @property
     def limits(self) -> Limits:

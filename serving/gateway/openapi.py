@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from schemas.label import Label
 from schemas.prediction import Prediction
 from serving.gateway.bindings import BATCH, NDJSON, STRUCTURED
+from serving.gateway.inference.openapi import paths as inference_paths
 from serving.gateway.scopes import SCOPES
 
 _PROBLEM: Final = {
@@ -31,6 +32,7 @@ def _document(title: str, version: str) -> dict[str, Any]:
     (label, prediction), components = msgspec.json.schema_components(
         (Label, Prediction), ref_template="#/components/schemas/{name}"
     )
+    inference, schemas = inference_paths()
     paths = {
         "/v1/events": {"post": _events()},
         "/v1/labels": {"post": _labels(label)},
@@ -38,6 +40,7 @@ def _document(title: str, version: str) -> dict[str, Any]:
         "/livez": {"get": _probe("Whether the gateway runs")},
         "/readyz": {"get": _probe("Whether Kafka, Redis and ClickHouse answer it")},
         "/metrics": {"get": _probe("Prometheus metrics")},
+        **inference,
     }
     for path, operations in paths.items():
         for operation in operations.values():
@@ -46,7 +49,7 @@ def _document(title: str, version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": title, "version": version},
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": _LOGINS},
+        "components": {"schemas": components | schemas, "securitySchemes": _LOGINS},
     }
 
 

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.settings import Endpoints, Settings, parse
 from schemas.record import Coordinates, Outgoing
+from serving.consumer import inference_threads
 from serving.gateway.core import Gateway, Lookup
+from serving.gateway.inference.engine import Inference
 from serving.gateway.judge import Judge
 from serving.gateway.microbatch import MicroBatcher
 from serving.gateway.options import Options
@@ -68,10 +70,13 @@ async def gateway_over(
     batcher = MicroBatcher(sink)
     batcher.start()
     try:
-        async with shielded(settings, chosen, clock, batcher, sink) as shield:
+        async with (
+            shielded(settings, chosen, clock, batcher, sink) as shield,
+            Inference(settings, clock, inference_threads()) as inference,
+        ):
             judge = Judge(settings.config.streams)
             lookup = Lookup(settings.endpoints.clickhouse, settings.config.database)
-            yield Gateway(settings, chosen, clock, judge, batcher, lookup, shield)
+            yield Gateway(settings, chosen, clock, judge, batcher, lookup, shield, inference)
     finally:
         await batcher.stop()
 

@@ -10,6 +10,7 @@ ROUTES: Final = (
     "/v1/labels",
     "/v1/predictions",
     "/v2",
+    "/inference.GRPCInferenceService",
     "/livez",
     "/readyz",
     "/metrics",

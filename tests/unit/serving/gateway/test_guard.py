@@ -30,6 +30,10 @@ CALLS = {
     ("GET", "/v1/predictions/shop/eu/1"): Scope.READ,
     ("GET", "/metrics"): Scope.READ,
     ("GET", "/openapi.json"): Scope.READ,
+    ("GET", "/v2"): Scope.READ,
+    ("GET", "/v2/health/ready"): Scope.READ,
+    ("POST", "/v2/models/requests/infer"): Scope.PREDICT,
+    ("POST", "/v2/models/requests/versions/1/infer"): Scope.PREDICT,
 }
 
 
