@@ -75,9 +75,11 @@ async def beside(work: Any) -> AsyncIterator[None]:
             await task
 
 
-@pytest.fixture
-async def gateway(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, str]]:
-    """A running gateway's record: its addresses."""
+@contextlib.asynccontextmanager
+async def serving_gateway(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[dict[str, str]]:
+    """Run a gateway on ports of its own; gives its record: its addresses."""
     monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
     monkeypatch.setenv("HEADRACE_GATEWAY_GRPC_PORT", "0")
     record = settings.home / "gateway.json"
@@ -88,6 +90,13 @@ async def gateway(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     async with beside(run(settings)):
         await aeventually(listening, timeout_s=30)
         yield json.loads(record.read_bytes())
+
+
+@pytest.fixture
+async def gateway(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, str]]:
+    """A running gateway's record: its addresses."""
+    async with serving_gateway(settings, monkeypatch) as record:
+        yield record
 
 
 @pytest.fixture
