@@ -28,6 +28,7 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "/v1/events": Scope.PUBLISH,
     "/v1/labels": Scope.PUBLISH,
     "/v1/predictions": Scope.READ,
+    "/v1/predictions/stream": Scope.READ,
     "/v1/predictions/{source:path}/{id}": Scope.READ,
     "/v2": Scope.READ,
     "/v2/health/live": Scope.READ,
