@@ -11,6 +11,7 @@ Where a canary has no answer, the champion's is given.
 import asyncio
 import os
 import platform
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,14 +36,13 @@ from schemas.record import Coordinates, Incoming, Outgoing
 from serving.answers import answer_all, aside
 from serving.cache import Cache, Local, Shared
 from serving.follow_releases import ANSWERED, Models, outgoing
+from serving.pace import Pace
 from serving.shadow import Given, shadow
 from serving.slot import CANARY, CHAMPION, Second, Served
 
 _log = get_logger(__name__)
 GROUP: Final = "serving"
 STAGE: Final = "serving"
-MAX_ROWS: Final = 64
-"""Rows of one transaction: 64 unseen texts cost a quarter of a second on two cores."""
 
 
 class Event(NamedTuple):
@@ -78,6 +78,7 @@ class Serving:
             for name, stream in settings.config.streams.items()
             if stream.model is not None
         }
+        self.pace = Pace()
         self._positions: dict[TopicPartition, int] = {}
         self._ledger: dict[tuple[TopicPartition, str], str] = {}
         self._unserved: defaultdict[str, int] = defaultdict(int)
@@ -93,7 +94,8 @@ class Serving:
 
     async def between_batches(self) -> None:
         """Let loaded candidates take over: no batch is in hand, so none mixes two versions."""
-        self._models.take_over(self.positions)
+        if self._models.take_over(self.positions):
+            self.pace.reset()
 
     def positions(self) -> dict[str, int]:
         """Return the next offset of each owned partition, by `topic:partition`."""
@@ -105,6 +107,7 @@ class Serving:
         Raises:
             Retryable: a model no longer answers what it must; nothing of the batch is lost.
         """
+        began = time.perf_counter()
         outputs: list[Outgoing] = []
         events = [event for record in records if (event := self._event(record, outputs)) is not None]
         given = await self._asked(events, [event.asked for event in events])
@@ -128,6 +131,7 @@ class Serving:
             metrics.count_predictions(model, sum(one.answer is not None for one in answered))
             metrics.count_cache_hits(model, sum(one.cached for one in answered))
         self._positions[partition] = records[-1].offset + 1
+        self.pace.took(len(records), time.perf_counter() - began)
         return [*outputs, *shadows]
 
     async def _asked(self, events: Sequence[Event], who: Sequence[Served | None]) -> dict[int, Given]:
@@ -262,7 +266,7 @@ async def run(settings: Settings) -> None:
                             group=GROUP,
                             topics=[topics.CLEAN],
                             handler=handler,
-                            max_records=MAX_ROWS,
+                            max_records=lambda: handler.pace.rows,
                             idle=handler.between_batches,
                             stage=Stage.INFERENCE,
                         )

@@ -2,9 +2,7 @@
 
     identity = await access.authorize(headers, Scope.PREDICT)
 
-The guard asks it for every HTTP request. What is not HTTP asks it with the same names: a gRPC call's metadata
-is `[(name.encode(), value.encode()), …]`, and a `Refused` of 401 is UNAUTHENTICATED, one of 403
-PERMISSION_DENIED.
+`serving.gateway.door` asks it for every request, and adds limits.
 """
 
 from collections.abc import Iterable

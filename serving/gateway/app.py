@@ -43,7 +43,7 @@ from serving.gateway.options import AccessLog, Options
 from serving.gateway.predictions import get_prediction
 from serving.gateway.problems import Refused, problem
 from serving.gateway.reload import Reloader
-from serving.gateway.shield import Shield, shielded
+from serving.gateway.shield import Shield, asks_for_keys, shielded
 from serving.gateway.stream import get_stream
 
 USUAL_PORT: Final = 8080
@@ -63,6 +63,7 @@ async def run(settings: Settings) -> None:
     """
     options = Options.from_environment(os.environ)
     section = settings.config.gateway
+    asks = asks_for_keys(settings)  # before anything listens
     if section.log_level:
         set_level(section.log_level)
     record = settings.home / "gateway.json"
@@ -70,7 +71,6 @@ async def run(settings: Settings) -> None:
         await create_topics(settings)
         async with opened(settings, options) as gateway, listening(gateway, record) as grpc:
             app = application(gateway)
-            asks = gateway.shield.access.asks
             gateway.shield.trail.changed("gateway.started", "done", "asks for keys" if asks else "open")
             reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
             watching = asyncio.create_task(reloader.run(), name="gateway-reload")
@@ -127,9 +127,8 @@ def application(gateway: Gateway) -> Edge:
 
 def protected(app: ASGIApp, shield: Shield, access_log: AccessLog) -> Edge:
     """Put what protects it around an application. A browser's preflight needs no key, so CORS comes first."""
-    current = shield.current
-    guarded: ASGIApp = Guard(app, shield.access, shield.limiter, shield.load, lambda: current.limits)
-    cors = current.section.cors
+    guarded: ASGIApp = Guard(app, shield.door)
+    cors = shield.current.section.cors
     if cors.origins:
         guarded = CORSMiddleware(
             guarded,

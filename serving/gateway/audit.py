@@ -17,7 +17,6 @@ from infra.runtime.clock import Clock
 from infra.runtime.log import get_logger
 from schemas import codec, topics
 from schemas.audit import Audit
-from schemas.errors import HeadraceError
 from schemas.record import Outgoing
 from serving.gateway.microbatch import Sink
 
@@ -106,12 +105,11 @@ class Trail:
         try:
             async with asyncio.timeout(_SEND_WITHIN_S):
                 await self._sink.send_all(outgoing)
-        except (HeadraceError, TimeoutError) as error:
-            self._keep(records)
-            _log.warning("audit.kept_in_file", records=len(records), error=str(error) or "timeout")
         except asyncio.CancelledError:
-            self._keep(records)
+            self._keep(records, "stopped")
             raise
+        except Exception as error:  # noqa: BLE001  # whatever broke, the records must be somewhere
+            self._keep(records, str(error) or type(error).__name__)
         else:
             metrics.count_audit("published", len(records))
 
@@ -128,11 +126,21 @@ class Trail:
     def _bound(self) -> None:
         """Keep memory bounded while an earlier send still waits for Kafka."""
         if len(self._done) + len(self._refused) >= _MOST:
-            self._keep(self._gathered())
+            self._keep(self._gathered(), "too many wait for Kafka")
 
-    def _keep(self, records: Sequence[Audit]) -> None:
+    def _keep(self, records: Sequence[Audit], why: str) -> None:
+        """Append to the file; where even that fails, the log has to say that there is a gap."""
+        try:
+            self._append(records)
+        except OSError as error:
+            _log.error("audit.lost", records=len(records), error=str(error), why=why)
+            metrics.count_audit("lost", len(records))
+            return
+        _log.warning("audit.kept_in_file", records=len(records), why=why)
+        metrics.count_audit("kept_in_file", len(records))
+
+    def _append(self, records: Sequence[Audit]) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with open(descriptor, "ab") as file:  # noqa: PTH123  # pathlib opens no descriptor
             file.write(b"".join(codec.encode(record) + b"\n" for record in records))
-        metrics.count_audit("kept_in_file", len(records))

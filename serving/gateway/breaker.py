@@ -58,33 +58,37 @@ class Breaker:
         """Ask the dependency in a block; what the block raises says whether it worked.
 
         Only the failures that were named count. Any other error is an answer, and a caller that goes away in
-        the middle says nothing: then the next one tries.
+        the middle says nothing: then the next one tries. What fails late, of calls from before the circuit
+        opened, says nothing new.
 
         Raises:
             Away: it is not asked now.
         """
-        self._enter()
+        trial = self._enter()
         try:
             yield
         except self._failures:
-            self._fail()
+            if trial or self.state is State.CLOSED:
+                self._fail()
             raise
         except Exception:
             self._work()
             raise
         except BaseException:
-            if self.state is State.HALF_OPEN:
+            if trial:
                 self._become(State.OPEN)
             raise
         self._work()
 
-    def _enter(self) -> None:
+    def _enter(self) -> bool:
+        """Tell whether this call is the one that tries."""
         if self.state is State.CLOSED:
-            return
+            return False
         left_s = self._open_until - self._monotonic()
         if self.state is State.HALF_OPEN or left_s > 0:
             raise Away(self._dependency, max(left_s, 0.1))
         self._become(State.HALF_OPEN)
+        return True
 
     def _fail(self) -> None:
         settings = self._settings()

@@ -76,9 +76,12 @@ class Reloader:
         _log.info("config.watched", path=str(self._path), without_restart=hot, others="need a restart")
         while True:
             await asyncio.sleep(_EVERY_S)
-            self.poll()
-            if self._shield.keyset is not None:
-                await self._shield.keyset.poll()
+            try:
+                self.poll()
+                if self._shield.keyset is not None:
+                    await self._shield.keyset.poll()
+            except Exception:  # noqa: BLE001  # a gateway that watches no more would keep a revoked key
+                _log.exception("reload.failed")
 
     def poll(self) -> None:
         """Look at the files once."""
@@ -91,7 +94,7 @@ class Reloader:
     def _take_config(self, content: bytes) -> None:
         try:
             wanted = parse(content.decode(), str(self._path))
-        except (Fatal, UnicodeDecodeError) as error:
+        except (Fatal, UnicodeDecodeError, RecursionError) as error:
             metrics.set_settings_valid("headrace.toml", valid=False)
             _log.error("config.refused", error=str(error), in_force="the settings from before")
             self._shield.trail.changed("config.reloaded", "refused", "the file is wrong")

@@ -40,6 +40,7 @@ SCOPES: Final[Mapping[str, Scope | None]] = {
     "/v2/models/{name}/versions/{version}": Scope.READ,
     "/v2/models/{name}/versions/{version}/ready": Scope.READ,
     "/v2/models/{name}/versions/{version}/infer": Scope.PREDICT,
+    "/v2/{path:path}": Scope.ADMIN,
     "/metrics": Scope.READ,
     "/openapi.json": Scope.READ,
 }

@@ -18,6 +18,7 @@ from serving.gateway.access import Access
 from serving.gateway.audit import Trail
 from serving.gateway.breaker import Breaker
 from serving.gateway.buckets import Local, Shared
+from serving.gateway.door import Door
 from serving.gateway.jwks import KeySet
 from serving.gateway.limits import Limiter
 from serving.gateway.load import Load
@@ -47,6 +48,7 @@ class Shield:
 
     current: Current
     access: Access
+    door: Door
     limiter: Limiter
     load: Load
     trail: Trail
@@ -69,11 +71,14 @@ async def shielded(
     local = Local()
     shared = Shared(settings.endpoints.redis, settings.config.topic_prefix, local)
     redis = Breaker("redis", lambda: current.section.breaker, failures=(RedisError, TimeoutError, OSError))
+    limiter = Limiter(lambda: current.limits, clock, shared=shared, breaker=redis, local=local)
+    load = Load(lambda: current.limits, batcher)
     shield = Shield(
         current,
         access,
-        Limiter(lambda: current.limits, clock, shared=shared, breaker=redis, local=local),
-        Load(lambda: current.limits, batcher),
+        Door(access, limiter, load, lambda: current.limits),
+        limiter,
+        load,
         Trail(sink, settings.home, clock),
         Breaker("kafka", lambda: current.section.breaker),
         Breaker("clickhouse", lambda: current.section.breaker),
@@ -89,22 +94,33 @@ async def shielded(
         await shared.close()
 
 
-async def _access(settings: Settings, options: Options, clock: Clock) -> tuple[Access, KeySet | None]:
-    """Decide whether a key is asked for, and by what it is checked."""
+def asks_for_keys(settings: Settings) -> bool:
+    """Tell whether callers have to prove who they are.
+
+    Raises:
+        Fatal: they would not have to, and others than this machine could come in; or the keys are damaged.
+    """
     section = settings.config.gateway
-    kept = keys.read(settings.home)
-    known = kept is not None or bool(section.jwt.algorithms)
+    known = keys.read(settings.home) is not None or bool(section.jwt.algorithms)
     asks = section.auth == "required" or (section.auth == "auto" and known)
     if not asks and not section.loopback:
         raise Fatal(
             f"gateway.host is {section.host}, which others can reach, and nobody would be asked for a key:"
             " make one with `headrace keys create`, set gateway.jwt.algorithms, or keep host on 127.0.0.1"
         )
+    return asks
+
+
+async def _access(settings: Settings, options: Options, clock: Clock) -> tuple[Access, KeySet | None]:
+    """Put together what callers are checked by, and say how they are."""
+    section = settings.config.gateway
+    asks = asks_for_keys(settings)
+    kept = keys.read(settings.home)
     if not asks:
         _log.warning(
             "gateway.open", host=section.host, hint="anybody on this machine; `headrace keys create`"
         )
-    elif not known:
+    elif kept is None and not section.jwt.algorithms:
         _log.warning("gateway.closed", hint="there is no key yet; make one with `headrace keys create`")
     keyset = KeySet(section.jwt.jwks) if section.jwt.jwks else None
     if keyset is not None:

@@ -13,13 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from infra.cli.main import app
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Endpoints, Settings, load
 from infra.runtime.warehouse import Warehouse
 from schemas import codec, topics
 from schemas.audit import Audit
-from schemas.errors import HeadraceError, Retryable
+from schemas.errors import Fatal, HeadraceError, Retryable
 from schemas.raw import structured
 from schemas.record import Kind
 from serving.client import Client, GatewayRefused, Retry
@@ -197,3 +199,36 @@ async def test_redis_and_the_process_count_alike(stack: Endpoints, unique: str, 
             )
     finally:
         await shared.close()
+
+
+async def test_an_open_gateway_listens_to_nobody_else(settings: Settings):
+    """All interfaces without a key: the start ends before anything listens; with a key it serves."""
+    section = settings.config.gateway.model_copy(update={"host": "0.0.0.0"})
+    config = settings.config.model_copy(update={"gateway": section})
+    exposed = Settings(settings.home, config, settings.endpoints)
+    with pytest.raises(Fatal, match="headrace keys create"):
+        await run(exposed)
+    assert not (settings.home / "gateway.json").exists()
+    make(settings.home, "shop", Scope.PUBLISH)
+    async with served(exposed) as url, aiohttp.ClientSession() as session:
+        assert url.startswith("http://127.0.0.1:")
+        async with session.post(f"{url}/v1/events") as response:
+            assert response.status == 401
+        async with session.get(f"{url}/readyz") as response:
+            assert response.status == 200
+
+
+async def test_the_publish_command_sends_its_key(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    """`headrace publish --via http` is a caller like any other: refused without a key, taken with one."""
+    _, text = make(settings.home, "shop", Scope.PUBLISH)
+    file = settings.home / "events.jsonl"
+    file.write_text(json.dumps(event(1)))
+    words = ["publish", str(file), "--stream", "requests", "--via", "http"]
+    async with served(settings):
+        refused = await asyncio.to_thread(CliRunner().invoke, app, words)
+        monkeypatch.setenv("HEADRACE_API_KEY", text)
+        taken = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert refused.exit_code != 0 and "401" in str(refused.exception)
+    assert taken.exit_code == 0, taken.output
+    read = [record async for record in follow(settings, [topics.RAW], stop_at_end=True)]
+    assert len(read) == 1

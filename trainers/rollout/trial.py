@@ -53,7 +53,9 @@ class Pair(NamedTuple):
     def right(self, truth: str) -> tuple[bool, bool] | None:
         """Tell whether each side is right; None where the truth says nothing of answers of this kind."""
         trial, other = (is_right(truth, one.label, one.score, self.tolerance) for one in self[:2])
-        return None if trial is None or other is None else (trial, other)
+        if trial is None or other is None:
+            return None
+        return trial and not self.trial.failed, other and not self.other.failed  # no answer is no 0
 
 
 class Sample(NamedTuple):

@@ -96,5 +96,5 @@ def set_settings_valid(file: str, *, valid: bool) -> None:
 
 
 def count_audit(outcome: str, records: int) -> None:
-    """Count audit records that were `published`, or `kept_in_file`."""
+    """Count audit records that were `published`, `kept_in_file` or `lost`."""
     AUDIT.labels(outcome).inc(records)

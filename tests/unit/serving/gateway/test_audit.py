@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from structlog.testing import capture_logs
 
 from infra.bench.gateway.inside import STREAMS, Memory, ask, gateway_over
 from infra.runtime.clock import ManualClock
@@ -94,6 +95,16 @@ async def test_what_kafka_does_not_take_is_in_the_file(tmp_path: Path):
     kept = [msgspec.json.decode(line, type=Audit) for line in path.read_bytes().splitlines()]
     assert [record.request_id for record in kept] == ["0", "1"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_full_disk_is_said_and_ends_nothing(tmp_path: Path):
+    """Where the file cannot be written either, the log says how many are lost, and sending goes on."""
+    (tmp_path / FILE).mkdir()
+    trail = Trail(Away(), tmp_path, ManualClock(NOW))
+    trail.done("key/a", "POST /v1/labels", status=202, request_id="1")
+    with capture_logs() as logs:
+        await trail.flush()
+    assert [(entry["event"], entry["records"]) for entry in logs] == [("audit.lost", 1)]
 
 
 def test_an_address_as_subject_is_masked():

@@ -1,6 +1,7 @@
 """The circuit breaker: closed, open, half-open, by a clock of its own."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -97,3 +98,26 @@ def test_a_caller_that_goes_away_leaves_the_trial_to_the_next(breaker: Breaker, 
         ask(breaker, KeyboardInterrupt())
     ask(breaker)
     assert breaker.state is State.CLOSED
+
+
+def test_what_fails_late_says_nothing_new(breaker: Breaker, watch: Watch):
+    """Calls from before the circuit opened neither keep it open longer nor decide for the one that tries."""
+    early = [ExitStack() for _ in range(2)]
+    for one in early:
+        one.enter_context(breaker.call())
+    fail(breaker, 3)
+    watch.now_s = 1.5
+    ended_badly(early[0])
+    watch.now_s = 2.0
+    with breaker.call():
+        ended_badly(early[1])
+        assert breaker.state is State.HALF_OPEN
+    ask(breaker)
+    assert breaker.state.value == "closed"
+
+
+def ended_badly(call: ExitStack) -> None:
+    """End a call that was begun before, as one that failed."""
+    error = Retryable("late")
+    with suppress(Retryable):
+        call.__exit__(Retryable, error, None)

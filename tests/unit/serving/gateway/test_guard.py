@@ -16,6 +16,7 @@ from serving.gateway import keys
 from serving.gateway.app import application
 from serving.gateway.core import Gateway
 from serving.gateway.edge import Edge
+from serving.gateway.problems import Refused
 from serving.gateway.scopes import SCOPES, Scope, Table
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
@@ -77,6 +78,16 @@ def test_a_path_finds_its_route():
     table = Table()
     found = table.of("/v1/predictions/shop/eu/1")
     assert found is not None and found.route == "/v1/predictions/{source:path}/{id}"
+    for path, scope in {
+        "/v2/models/requests/infer": Scope.PREDICT,
+        "/v2/models/requests/versions/3/infer": Scope.PREDICT,
+        "/v2/models/requests/versions/3": Scope.READ,
+        "/v2/health/ready": Scope.READ,
+        "/v2/models/requests/unload": Scope.ADMIN,
+        "/v2/models/a/b/infer": Scope.ADMIN,
+    }.items():
+        need = table.of(path)
+        assert need is not None and need.scope is scope
     for path in (
         "/",
         "/v1/events/",
@@ -255,8 +266,13 @@ async def test_the_description_says_what_each_route_asks_for(tmp_path: Path):
 
 
 async def test_what_is_not_http_is_asked_the_same(app: Edge, gateway: Gateway, tmp_path: Path):
-    """`authorize` alone judges headers, as a gRPC interceptor has them."""
+    """The door judges headers alone, as a gRPC interceptor has them; inference clients find `error`."""
     text = make(tmp_path, Scope.PREDICT)
     gateway.shield.access.ring = keys.Ring(keys.read(tmp_path) or ())
     caller = await gateway.shield.access.authorize([bearer(text)], Scope.PREDICT)
-    assert caller.kind == "key"
+    assert caller == await gateway.shield.door.known([bearer(text)], "10.0.0.0/24")
+    await gateway.shield.door.let_in(caller, Scope.PREDICT)
+    with pytest.raises(Refused, match="'publish'"):
+        await gateway.shield.door.let_in(caller, Scope.PUBLISH)
+    refused = await ask(app, "POST", "/v2/models/requests/infer")
+    assert json.loads(refused.body)["error"].startswith("send a key")

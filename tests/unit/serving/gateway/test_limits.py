@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
@@ -86,6 +86,7 @@ async def test_a_burst_passes_and_then_the_rate():
     assert caught.value.headers["retry-after"] == "1"
 
 
+@settings(deadline=None)
 @given(rate=st.integers(1, 3000), burst=st.integers(1, 500), steps=st.lists(st.floats(0, 0.5), max_size=20))
 async def test_leases_let_no_more_through_than_the_bucket(rate: int, burst: int, steps: list[float]):
     """However requests come, at most `burst + rate × time` pass."""

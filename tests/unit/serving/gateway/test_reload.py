@@ -90,6 +90,7 @@ async def test_limits_change_at_once(gateway: Gateway, file: Path, reloader: Rel
         "[gateway.limits]\nmax_events = 0",
         "[gateway.limits]\nmax_evnts = 5",
         "\x00",
+        f"x = {'[' * 5000}",
         "[gateway]\nhost = 5",
     ],
 )

@@ -141,3 +141,10 @@ def test_the_upper_bound_is_clopper_and_pearsons() -> None:
     """A share is above its bound as often as is allowed."""
     assert upper(0, 100, 0.05) == pytest.approx(1 - 0.05 ** (1 / 100))
     assert upper(100, 100, 0.05) == pytest.approx(1.0)
+
+
+def test_no_answer_is_never_right() -> None:
+    """Not of a class without a name, nor of a number that happens to be near 0."""
+    numbers = Pair(Side("", failed=True), Side("", score=0.2), tolerance=0.5)
+    assert numbers.right("0.1") == (False, True)
+    assert Pair(Side("", failed=True), Side("a")).right("") == (False, False)
