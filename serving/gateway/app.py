@@ -37,12 +37,14 @@ from serving.gateway.inference.rest import add_routes
 from serving.gateway.judge import Judge
 from serving.gateway.labels import post_labels
 from serving.gateway.microbatch import MicroBatcher
+from serving.gateway.open_streams import Streams
 from serving.gateway.openapi import describe
 from serving.gateway.options import AccessLog, Options
 from serving.gateway.predictions import get_prediction
 from serving.gateway.problems import Refused, problem
 from serving.gateway.reload import Reloader
 from serving.gateway.shield import Shield, asks_for_keys, shielded
+from serving.gateway.stream import get_stream
 
 USUAL_PORT: Final = 8080
 QUIET: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
@@ -73,7 +75,7 @@ async def run(settings: Settings) -> None:
             reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
             watching = asyncio.create_task(reloader.run(), name="gateway-reload")
             try:
-                await _serve(app, listener, record, grpc)
+                await _serve(app, listener, record, grpc, gateway.streams)
             finally:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):  # that is how it ends
@@ -111,6 +113,7 @@ def application(gateway: Gateway) -> Edge:
     app.add_route("/v1/events", post_events, methods=["POST"])
     app.add_route("/v1/labels", post_labels, methods=["POST"])
     app.add_route("/v1/predictions", get_prediction, methods=["GET"])
+    app.add_route("/v1/predictions/stream", get_stream, methods=["GET"])
     app.add_route("/v1/predictions/{source:path}/{id}", get_prediction, methods=["GET"])
     app.add_route("/livez", get_live, methods=["GET"])
     app.add_route("/readyz", Readiness().get, methods=["GET"])
@@ -195,7 +198,7 @@ def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str) -> None:
+async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str, streams: Streams) -> None:
     server = _Server(uvicorn_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway-http")
     url = _url(listener)
@@ -205,6 +208,7 @@ async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str)
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
+        streams.end()
         record.unlink(missing_ok=True)
         await serving
         _log.info("gateway.stopped")

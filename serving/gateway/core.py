@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +18,7 @@ from serving.gateway.identity import ANYBODY, Identity
 from serving.gateway.inference.engine import Inference
 from serving.gateway.judge import Judge
 from serving.gateway.microbatch import MicroBatcher, Unsent
+from serving.gateway.open_streams import Streams
 from serving.gateway.options import Options
 from serving.gateway.problems import Refused
 from serving.gateway.shield import Shield
@@ -62,6 +63,7 @@ class Gateway:
     lookup: Lookup
     shield: Shield
     inference: Inference
+    streams: Streams = field(default_factory=Streams)
 
     @property
     def limits(self) -> Limits:

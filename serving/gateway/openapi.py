@@ -37,6 +37,7 @@ def _document(title: str, version: str) -> dict[str, Any]:
         "/v1/events": {"post": _events()},
         "/v1/labels": {"post": _labels(label)},
         "/v1/predictions": {"get": _predictions(prediction)},
+        "/v1/predictions/stream": {"get": _stream()},
         "/livez": {"get": _probe("Whether the gateway runs")},
         "/readyz": {"get": _probe("Whether Kafka, Redis and ClickHouse answer it")},
         "/metrics": {"get": _probe("Prometheus metrics")},
@@ -92,6 +93,21 @@ def _predictions(prediction: dict[str, Any]) -> dict[str, Any]:
             {"name": name, "in": "query", "required": True, "schema": text} for name in ("source", "id")
         ],
         "responses": {"200": found, "4XX": _PROBLEM, "503": _PROBLEM},
+    }
+
+
+def _stream() -> dict[str, Any]:
+    text = {"type": "string"}
+    named = [{"name": name, "in": "query", "schema": text} for name in ("stream", "source")]
+    last = {"name": "last-event-id", "in": "header", "schema": text, "description": "go on from there"}
+    return {
+        "summary": "Follow the predictions as server-sent events, each with the id to go on from",
+        "parameters": [*named, last],
+        "responses": {
+            "200": {"description": "predictions", "content": {"text/event-stream": {"schema": text}}},
+            "4XX": _PROBLEM,
+            "503": _PROBLEM,
+        },
     }
 
 

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 ROUTES: Final = (
     "/v1/events",
     "/v1/labels",
+    "/v1/predictions/stream",
     "/v1/predictions",
     "/v2",
     "/inference.GRPCInferenceService",

@@ -14,13 +14,15 @@ from infra.runtime import metrics
 from infra.runtime.log import get_logger
 from schemas.errors import Fatal
 from serving.gateway.core import Gateway
+from serving.gateway.identity import UNKNOWN, Identity
 from serving.gateway.inference import grpc_wire
 from serving.gateway.inference.describe import EXTENSIONS, NAME, READY, UNAVAILABLE, VERSION, metadata
-from serving.gateway.inference.door import Door
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.generated import open_inference_pb2 as messages
+from serving.gateway.inference.metadata import headers_of, network_of, request_id_of
 from serving.gateway.problems import Refused
 from serving.gateway.scopes import Scope
+from serving.gateway.shield import Shield
 
 SERVICE: Final = "inference.GRPCInferenceService"
 USUAL_PORT: Final = 8081
@@ -36,6 +38,8 @@ _CODES: Final = {
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
 }
+_AT_THE_DOOR: Final = frozenset({401, 403, 429})
+"""Refusals whose text goes into the audit: others may quote what was sent."""
 _log = get_logger(__name__)
 
 Call = Callable[[Any], Awaitable[Any]]
@@ -58,7 +62,7 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
             ("grpc.max_receive_message_length", gateway.limits.max_body_bytes),
         ],
     )
-    server.add_generic_rpc_handlers((Service(gateway.inference, Door(gateway.shield)).handlers(),))
+    server.add_generic_rpc_handlers((Service(gateway.inference, gateway.shield).handlers(),))
     port = _bind(server, record)
     await server.start()
     address = f"{_LOOPBACK}:{port}"
@@ -72,9 +76,9 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
 class Service:
     """`inference.GRPCInferenceService`: one method for each of the protocol's calls."""
 
-    def __init__(self, inference: Inference, door: Door) -> None:
+    def __init__(self, inference: Inference, shield: Shield) -> None:
         self._inference = inference
-        self._door = door
+        self._shield = shield
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the calls by name, as a server takes them."""
@@ -105,10 +109,10 @@ class Service:
 
         async def guarded(request: Any, context: Any) -> Any:
             began = time.perf_counter()
-            status, detail, response, caller = 200, "", None, None
+            status, detail, response, caller = 200, "", None, UNKNOWN
             try:
-                caller = await self._door.identified(context)
-                await self._door.admit(caller, needed)
+                caller = await self._shield.door.known(headers_of(context), network_of(context))
+                await self._shield.door.let_in(caller, needed)
                 response = await call(request)
             except Refused as error:
                 status, detail = error.status, error.detail
@@ -118,11 +122,22 @@ class Service:
                 _log.exception("call.failed", call=name)
             metrics.observe_request(f"/{SERVICE}/{name}", "POST", status, time.perf_counter() - began)
             if response is None:
-                self._door.note(context, name, caller, status, detail)
+                self._note(context, name, caller, status, detail)
                 await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), detail)
             return response
 
         return guarded
+
+    def _note(self, context: Any, name: str, caller: Identity, status: int, detail: str) -> None:
+        """Put a refused or failed call into the audit."""
+        self._shield.trail.refused(
+            caller.audited,
+            f"gRPC {name}",
+            status=status,
+            request_id=request_id_of(context),
+            address=network_of(context),
+            detail=detail if status in _AT_THE_DOOR else "",
+        )
 
     async def server_live(self, _: messages.ServerLiveRequest) -> messages.ServerLiveResponse:
         return messages.ServerLiveResponse(live=True)

@@ -1,4 +1,4 @@
-"""Who may call by gRPC, over a real channel."""
+"""Who may call by gRPC, over a real channel: the calls go through the gateway's own door."""
 
 import json
 from collections.abc import Sequence
