@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Endpoints, Settings, parse
 from schemas import codec, topics
 from schemas.prediction import Prediction
@@ -122,9 +123,20 @@ async def answer(settings: Settings, *predictions: Prediction, commit: bool = Tr
         await producer.stop()
 
 
+async def visible(settings: Settings, count: int) -> None:
+    """Wait until so many are there for readers: a commit is acknowledged before its markers are written."""
+
+    async def there() -> bool:
+        records = follow(settings, [topics.PREDICTIONS], start="beginning", stop_at_end=True)
+        return len([record async for record in records]) >= count
+
+    await aeventually(there, timeout_s=30)
+
+
 async def test_predictions_come_and_go_on_from_an_id(http: aiohttp.ClientSession, settings: Settings) -> None:
     """New ones come in order; after a break none is missing and none doubled; aborted ones never come."""
     await answer(settings, prediction(0))
+    await visible(settings, 1)
     async with stream(http) as listener:
         await answer(settings, prediction(1), prediction(2))
         await answer(settings, prediction(3), commit=False)
