@@ -92,7 +92,7 @@ def _predictions(prediction: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "query", "required": True, "schema": text} for name in ("source", "id")
         ],
-        "responses": {"200": found, "404": _PROBLEM},
+        "responses": {"200": found, "4XX": _PROBLEM, "503": _PROBLEM},
     }
 
 

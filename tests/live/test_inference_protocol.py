@@ -75,9 +75,25 @@ async def beside(work: Any) -> AsyncIterator[None]:
             await task
 
 
-@pytest.fixture
-def releases(settings: Settings) -> tuple[Release, Release, Release]:
-    """Two versions of a text model and one of readings, laid out; nothing is announced.
+@contextlib.asynccontextmanager
+async def serving_gateway(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[dict[str, str]]:
+    """Run a gateway on ports of its own; gives its record: its addresses."""
+    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
+    monkeypatch.setenv("HEADRACE_GATEWAY_GRPC_PORT", "0")
+    record = settings.home / "gateway.json"
+
+    async def listening() -> bool:
+        return record.is_file()
+
+    async with beside(run(settings)):
+        await aeventually(listening, timeout_s=30)
+        yield json.loads(record.read_bytes())
+
+
+def laid_out(settings: Settings) -> tuple[Release, Release, Release]:
+    """Lay out two versions of a text model and one of readings; nothing is announced.
 
     Exporting them keeps the event loop for seconds, and a gateway on the same loop would rightly say that it
     has too much to do: so it comes before the gateway.
@@ -89,21 +105,26 @@ def releases(settings: Settings) -> tuple[Release, Release, Release]:
     )
 
 
+async def released(settings: Settings) -> None:
+    """Lay out and announce a text model and one of readings, before a gateway runs."""
+    texts, _, readings = laid_out(settings)
+    await announce(settings, texts)
+    await announce(settings, readings)
+
+
+@pytest.fixture
+def releases(settings: Settings) -> tuple[Release, Release, Release]:
+    """What can be announced."""
+    return laid_out(settings)
+
+
 @pytest.fixture
 async def gateway(
     settings: Settings, releases: tuple[Release, Release, Release], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[dict[str, str]]:
     """A running gateway's record: its addresses."""
-    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
-    monkeypatch.setenv("HEADRACE_GATEWAY_GRPC_PORT", "0")
-    record = settings.home / "gateway.json"
-
-    async def listening() -> bool:
-        return record.is_file()
-
-    async with beside(run(settings)):
-        await aeventually(listening, timeout_s=30)
-        yield json.loads(record.read_bytes())
+    async with serving_gateway(settings, monkeypatch) as record:
+        yield record
 
 
 @pytest.fixture
@@ -120,7 +141,9 @@ async def announce(settings: Settings, release: Release) -> None:
 
 
 @pytest.fixture
-async def released(settings: Settings, releases: tuple[Release, Release, Release]) -> tuple[Release, Release]:
+async def announced(
+    settings: Settings, releases: tuple[Release, Release, Release]
+) -> tuple[Release, Release]:
     """Announce the first version of the text model, and the model of readings."""
     texts, _, readings = releases
     await announce(settings, texts)
@@ -166,10 +189,10 @@ async def streamed(settings: Settings) -> dict[str, Prediction]:
 
 
 async def test_answers_are_the_streaming_workers(
-    settings: Settings, gateway: dict[str, str], released: tuple[Release, Release]
+    settings: Settings, gateway: dict[str, str], announced: tuple[Release, Release]
 ) -> None:
     """Equal texts and readings get equal answers, whether they come as events or as a request."""
-    texts, readings = released
+    texts, readings = announced
     async with Client(gateway["url"]) as client:
         direct = await client.infer("requests", TEXTS)
         values = await client.infer("host", READINGS)
@@ -188,11 +211,11 @@ async def test_models_are_loaded_when_asked_for_and_swapped(
     gateway: dict[str, str],
     http: aiohttp.ClientSession,
     releases: tuple[Release, Release, Release],
-    released: tuple[Release, Release],
+    announced: tuple[Release, Release],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Probes load nothing; a model without a release is 503; a new release answers the requests after it."""
-    first, _ = released
+    first, _ = announced
     for path in ("/v2", "/v2/health/live", "/v2/health/ready"):
         assert (await http.get(path)).status == 200
     assert not any("model.swapped" in record.getMessage() for record in caplog.records)
@@ -216,7 +239,7 @@ async def test_models_are_loaded_when_asked_for_and_swapped(
     assert [codec.decode(record.value or b"", Swap) for record in swaps] == []
 
 
-@pytest.mark.usefixtures("released")
+@pytest.mark.usefixtures("announced")
 async def test_refusals_are_the_protocols(gateway: dict[str, str], http: aiohttp.ClientSession) -> None:
     """What a model does not take is refused with its reason, and a full queue with when to come again."""
     text = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
@@ -249,7 +272,7 @@ async def test_refusals_are_the_protocols(gateway: dict[str, str], http: aiohttp
         assert len(answered.scores) == 2
 
 
-@pytest.mark.usefixtures("released")
+@pytest.mark.usefixtures("announced")
 async def test_grpc_takes_typed_contents_too(gateway: dict[str, str]) -> None:
     """Elements in their datatypes' fields are answered in these; mixed and wrong ones are refused."""
     value = messages.InferTensorContents
@@ -283,10 +306,10 @@ async def test_grpc_takes_typed_contents_too(gateway: dict[str, str]) -> None:
 
 
 async def test_tritonclient_works_unchanged(
-    gateway: dict[str, str], released: tuple[Release, Release]
+    gateway: dict[str, str], announced: tuple[Release, Release]
 ) -> None:
     """NVIDIA's client, both halves: health, metadata, index, binary tensors both ways, errors."""
-    texts, readings = released
+    texts, readings = announced
     rows = [[float("nan") if value is None else value for value in row] for row in READINGS]
     given = {"texts": TEXTS[:5], "readings": rows, "unknown": "nope"}
     own = cache_folder() / "uv" / "bin" / "uv"
