@@ -92,8 +92,36 @@ async def serving_gateway(
         yield json.loads(record.read_bytes())
 
 
+def laid_out(settings: Settings) -> tuple[Release, Release, Release]:
+    """Lay out two versions of a text model and one of readings; nothing is announced.
+
+    Exporting them keeps the event loop for seconds, and a gateway on the same loop would rightly say that it
+    has too much to do: so it comes before the gateway.
+    """
+    return (
+        lay_out(settings.releases, tiny_text(1), model="requests", version=1, serve="int8"),
+        lay_out(settings.releases, tiny_text(2), model="requests", version=2),
+        lay_out(settings.releases, sensor(1, Task.ANOMALY), model="host", version=3),
+    )
+
+
+async def released(settings: Settings) -> None:
+    """Lay out and announce a text model and one of readings, before a gateway runs."""
+    texts, _, readings = laid_out(settings)
+    await announce(settings, texts)
+    await announce(settings, readings)
+
+
 @pytest.fixture
-async def gateway(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, str]]:
+def releases(settings: Settings) -> tuple[Release, Release, Release]:
+    """What can be announced."""
+    return laid_out(settings)
+
+
+@pytest.fixture
+async def gateway(
+    settings: Settings, releases: tuple[Release, Release, Release], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[dict[str, str]]:
     """A running gateway's record: its addresses."""
     async with serving_gateway(settings, monkeypatch) as record:
         yield record
@@ -112,10 +140,12 @@ async def announce(settings: Settings, release: Release) -> None:
         await publisher.send(Outgoing(topics.RELEASES.name, release.model.encode(), codec.encode(release)))
 
 
-async def released(settings: Settings) -> tuple[Release, Release]:
-    """Lay out and announce a text model and one of readings."""
-    texts = lay_out(settings.releases, tiny_text(1), model="requests", version=1, serve="int8")
-    readings = lay_out(settings.releases, sensor(1, Task.ANOMALY), model="host", version=3)
+@pytest.fixture
+async def announced(
+    settings: Settings, releases: tuple[Release, Release, Release]
+) -> tuple[Release, Release]:
+    """Announce the first version of the text model, and the model of readings."""
+    texts, _, readings = releases
     await announce(settings, texts)
     await announce(settings, readings)
     return texts, readings
@@ -158,9 +188,11 @@ async def streamed(settings: Settings) -> dict[str, Prediction]:
         return {one.id: one for one in await aeventually(answered, 60.0, 0.2)}
 
 
-async def test_answers_are_the_streaming_workers(settings: Settings, gateway: dict[str, str]) -> None:
+async def test_answers_are_the_streaming_workers(
+    settings: Settings, gateway: dict[str, str], announced: tuple[Release, Release]
+) -> None:
     """Equal texts and readings get equal answers, whether they come as events or as a request."""
-    texts, readings = await released(settings)
+    texts, readings = announced
     async with Client(gateway["url"]) as client:
         direct = await client.infer("requests", TEXTS)
         values = await client.infer("host", READINGS)
@@ -175,10 +207,15 @@ async def test_answers_are_the_streaming_workers(settings: Settings, gateway: di
 
 
 async def test_models_are_loaded_when_asked_for_and_swapped(
-    settings: Settings, gateway: dict[str, str], http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+    settings: Settings,
+    gateway: dict[str, str],
+    http: aiohttp.ClientSession,
+    releases: tuple[Release, Release, Release],
+    announced: tuple[Release, Release],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Probes load nothing; a model without a release is 503; a new release answers the requests after it."""
-    first, _ = await released(settings)
+    first, _ = announced
     for path in ("/v2", "/v2/health/live", "/v2/health/ready"):
         assert (await http.get(path)).status == 200
     assert not any("model.swapped" in record.getMessage() for record in caplog.records)
@@ -187,7 +224,7 @@ async def test_models_are_loaded_when_asked_for_and_swapped(
     assert "no release" in (await logs.json())["error"]
     metadata = await (await http.get("/v2/models/requests")).json()
     assert (metadata["versions"], metadata["parameters"]["sha256"]) == (["1"], first.sha256)
-    second = lay_out(settings.releases, tiny_text(2), model="requests", version=2)
+    second = releases[1]
     await announce(settings, second)
 
     async def swapped() -> bool:
@@ -202,11 +239,9 @@ async def test_models_are_loaded_when_asked_for_and_swapped(
     assert [codec.decode(record.value or b"", Swap) for record in swaps] == []
 
 
-async def test_refusals_are_the_protocols(
-    settings: Settings, gateway: dict[str, str], http: aiohttp.ClientSession
-) -> None:
+@pytest.mark.usefixtures("announced")
+async def test_refusals_are_the_protocols(gateway: dict[str, str], http: aiohttp.ClientSession) -> None:
     """What a model does not take is refused with its reason, and a full queue with when to come again."""
-    await released(settings)
     text = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
     values = {"name": "values", "datatype": "FP64", "shape": [1, 3], "data": [1, 2, 3]}
     wrong: list[tuple[str, Any, int, str]] = [
@@ -237,9 +272,9 @@ async def test_refusals_are_the_protocols(
         assert len(answered.scores) == 2
 
 
-async def test_grpc_takes_typed_contents_too(settings: Settings, gateway: dict[str, str]) -> None:
+@pytest.mark.usefixtures("announced")
+async def test_grpc_takes_typed_contents_too(gateway: dict[str, str]) -> None:
     """Elements in their datatypes' fields are answered in these; mixed and wrong ones are refused."""
-    await released(settings)
     value = messages.InferTensorContents
     text = messages.ModelInferRequest.InferInputTensor(
         name="text", datatype="BYTES", shape=[2], contents=value(bytes_contents=[b"GET /a", b"GET /b"])
@@ -270,9 +305,11 @@ async def test_grpc_takes_typed_contents_too(settings: Settings, gateway: dict[s
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_tritonclient_works_unchanged(settings: Settings, gateway: dict[str, str]) -> None:
+async def test_tritonclient_works_unchanged(
+    gateway: dict[str, str], announced: tuple[Release, Release]
+) -> None:
     """NVIDIA's client, both halves: health, metadata, index, binary tensors both ways, errors."""
-    texts, readings = await released(settings)
+    texts, readings = announced
     rows = [[float("nan") if value is None else value for value in row] for row in READINGS]
     given = {"texts": TEXTS[:5], "readings": rows, "unknown": "nope"}
     own = cache_folder() / "uv" / "bin" / "uv"
