@@ -1,0 +1,40 @@
+"""The model behind Ray Serve: its HTTP proxy, and a replica for each core."""
+
+import os
+import signal
+import threading
+from typing import Any
+
+import model
+import ray
+from ray import serve
+from starlette.requests import Request
+
+CORES = model.cores()
+
+
+@serve.deployment(num_replicas=CORES, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64)  # type: ignore[misc]  # Ray is not installed where this is checked
+class Judge:
+    """Answers requests as they come to a replica."""
+
+    def __init__(self) -> None:
+        self._answer = model.load()
+
+    async def __call__(self, request: Request) -> dict[str, Any]:
+        """Answer a text or readings."""
+        return self._answer((await request.json())["row"])
+
+
+if __name__ == "__main__":
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    ray.init(
+        num_cpus=CORES + 1, include_dashboard=False, object_store_memory=128 * 1024 * 1024,
+        _temp_dir=os.environ["BENCH_SHORT_FOLDER"], log_to_driver=False,
+        runtime_env={"env_vars": {name: os.environ[name] for name in ("BENCH_MODEL", "BENCH_CORES", "PYTHONPATH")}},
+    )  # fmt: skip
+    serve.start(http_options={"host": "127.0.0.1", "port": model.port(), "access_log": False})
+    serve.run(Judge.bind(), route_prefix="/predict", logging_config={"enable_access_log": False})
+    stop.wait()
+    serve.shutdown()
+    ray.shutdown()
