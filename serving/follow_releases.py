@@ -162,6 +162,11 @@ class Models:
             while not self._reports.empty():
                 await self._send(publisher, self._reports.get_nowait())
 
+    async def forget_reports(self) -> None:
+        """Say nothing of what happens to candidates, until cancelled: for one that answers no events."""
+        while True:
+            await self._reports.get()
+
     async def _send(self, publisher: Publisher, swap: Swap) -> None:
         try:
             await publisher.send(outgoing(swap))

@@ -22,10 +22,14 @@ from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.errors import Fatal
+from serving.consumer import inference_threads
 from serving.gateway.core import Gateway, Lookup
 from serving.gateway.edge import Edge
 from serving.gateway.events import post_events
 from serving.gateway.health import Readiness, get_live, get_metrics
+from serving.gateway.inference.engine import Inference
+from serving.gateway.inference.grpc_server import listening
+from serving.gateway.inference.rest import add_routes
 from serving.gateway.judge import Judge
 from serving.gateway.labels import post_labels
 from serving.gateway.microbatch import MicroBatcher
@@ -50,8 +54,8 @@ async def run(settings: Settings) -> None:
     record = settings.home / "gateway.json"
     with listen(options.port, record) as listener:
         await create_topics(settings)
-        async with opened(settings, options) as gateway:
-            await _serve(application(gateway), listener, record)
+        async with opened(settings, options) as gateway, listening(gateway, record) as grpc:
+            await _serve(application(gateway), listener, record, grpc)
 
 
 @contextlib.asynccontextmanager
@@ -61,8 +65,10 @@ async def opened(settings: Settings, options: Options) -> AsyncIterator[Gateway]
         batcher = MicroBatcher(publisher, max_pending=options.max_pending)
         lookup = Lookup(settings.endpoints.clickhouse, settings.config.database)
         batcher.start()
+        clock, judge = SystemClock(), Judge(settings.config.streams)
         try:
-            yield Gateway(settings, options, SystemClock(), Judge(settings.config.streams), batcher, lookup)
+            async with Inference(settings, clock, inference_threads()) as inference:
+                yield Gateway(settings, options, clock, judge, batcher, lookup, inference)
         finally:
             await batcher.stop()
             await lookup.close()
@@ -83,6 +89,7 @@ def application(gateway: Gateway) -> ASGIApp:
     app.add_route("/livez", get_live, methods=["GET"])
     app.add_route("/readyz", Readiness().get, methods=["GET"])
     app.add_route("/metrics", get_metrics, methods=["GET"])
+    add_routes(app)
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http)
     describe(app)
@@ -125,7 +132,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
+async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str) -> None:
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -141,8 +148,8 @@ async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway-http")
     port = listener.getsockname()[1]
     try:
-        _write(record, f"http://{_LOOPBACK}:{port}")
-        _log.info("gateway.started", url=f"http://{_LOOPBACK}:{port}")
+        _write(record, f"http://{_LOOPBACK}:{port}", grpc)
+        _log.info("gateway.started", url=f"http://{_LOOPBACK}:{port}", grpc=grpc)
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
@@ -151,11 +158,11 @@ async def _serve(app: ASGIApp, listener: socket.socket, record: Path) -> None:
         _log.info("gateway.stopped")
 
 
-def _write(record: Path, url: str) -> None:
-    """Replace the record in one step; the socket listens already, so whoever reads it can connect."""
+def _write(record: Path, url: str, grpc: str) -> None:
+    """Replace the record in one step; the sockets listen already, so whoever reads it can connect."""
     record.parent.mkdir(parents=True, exist_ok=True)
     scratch = record.with_name(f".{record.name}.{os.getpid()}")
-    scratch.write_bytes(msgspec.json.encode({"url": url}))
+    scratch.write_bytes(msgspec.json.encode({"url": url, "grpc": grpc}))
     scratch.replace(record)
 
 

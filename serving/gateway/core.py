@@ -11,6 +11,7 @@ from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse
 from schemas.errors import Retryable
 from schemas.record import Coordinates, Outgoing
+from serving.gateway.inference.engine import Inference
 from serving.gateway.judge import Judge
 from serving.gateway.microbatch import MicroBatcher
 from serving.gateway.options import Options
@@ -54,6 +55,7 @@ class Gateway:
     judge: Judge
     batcher: MicroBatcher
     lookup: Lookup
+    inference: Inference
 
     async def publish(self, records: Sequence[Outgoing]) -> list[Coordinates]:
         """Produce records and return their coordinates after the acknowledgement.

@@ -8,6 +8,8 @@ ROUTES: Final = (
     "/v1/events",
     "/v1/labels",
     "/v1/predictions",
+    "/v2",
+    "/inference.GRPCInferenceService",
     "/livez",
     "/readyz",
     "/metrics",
