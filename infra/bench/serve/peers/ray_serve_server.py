@@ -26,8 +26,6 @@ class Judge:
 
 
 if __name__ == "__main__":
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     ray.init(
         num_cpus=CORES + 1, include_dashboard=False, object_store_memory=128 * 1024 * 1024,
         _temp_dir=os.environ["BENCH_SHORT_FOLDER"], log_to_driver=False,
@@ -35,6 +33,8 @@ if __name__ == "__main__":
     )  # fmt: skip
     serve.start(http_options={"host": "127.0.0.1", "port": model.port(), "access_log": False})
     serve.run(Judge.bind(), route_prefix="/predict", logging_config={"enable_access_log": False})
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # Ray's own handler, set by init, aborts
     stop.wait()
     serve.shutdown()
     ray.shutdown()
