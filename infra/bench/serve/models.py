@@ -18,7 +18,7 @@ from infra.bench.swap.models import questions, two
 from infra.bench.swap.plan import SwapPlan
 from infra.demo.first_model import cleaned
 from infra.demo.traffic import Traffic
-from infra.runtime.settings import load_config
+from infra.runtime.settings import parse
 from schemas import codec
 from schemas.release import Release
 
@@ -52,7 +52,7 @@ def release(plan: ServePlan, say: Say) -> Release:
     if kept.exists():
         return codec.decode(kept.read_bytes(), Release)
     say("training the model (once)")
-    stream = load_config(config).streams[NAME]
+    stream = parse(config_of(plan), str(config)).streams[NAME]
     first, _ = two(SwapPlan(home, family=plan.scenario.family, seed=plan.seed), stream)
     kept.write_bytes(codec.encode(first))
     return first
@@ -65,7 +65,7 @@ def folder_of(made: Release) -> Path:
 
 def rows(plan: ServePlan, made: Release) -> list[Row]:
     """Return the rows of the requests, in the order in which they are asked."""
-    stream = load_config(home_of(plan) / "headrace.toml").streams[NAME]
+    stream = parse(config_of(plan), "headrace.toml").streams[NAME]
     if plan.scenario is Scenario.CACHED:
         traffic = Traffic(plan.seed + 1, 300.0, "before", stream=NAME).history(plan.rows)
         return [event.text for event in cleaned({NAME: stream}, traffic, datetime.now(UTC))]
