@@ -1,1 +1,1 @@
-"""`headrace bench serve`: the same model served by Headrace's gateway and by its peers, asked the same way."""
+"""`headrace bench serve`: one model served by Headrace's gateway and by its peers, asked the same way."""

@@ -2,12 +2,17 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from infra.bench.serve.measure import Sample
 from infra.bench.serve.systems import HEADRACE, SESSION
+
+_COLUMNS: Final = (
+    "concurrency", "system", "requests/s (median)", "rounds", "Headrace is", "of the session", "p50 ms",
+    "p95 ms", "p99 ms", "CPU ms/request", "failed", "other label",
+)  # fmt: skip
 
 Rounds = Sequence[Sequence[Sample]]
 """A list for each round, of a sample for each concurrency."""
@@ -23,9 +28,9 @@ def system(rounds: Rounds, concurrency: Sequence[int], headline: int) -> dict[st
 
 
 def ratios(systems: Mapping[str, Any], headline: int) -> dict[str, Any]:
-    """Return how many times a peer's rate Headrace's is, and each server's share of the session's rate.
+    """Return Headrace's rate by each peer's, and each server's share of the session's rate.
 
-    The shares are those of the same concurrency; a session alone has as many rows under way as there are cores.
+    Both at the same concurrency; a session alone has at most as many rows under way as there are cores.
     """
     ours = systems.get(HEADRACE, {}).get("by_concurrency")
     peers = {name: figures for name, figures in systems.items() if name not in {HEADRACE, SESSION}}
@@ -39,16 +44,13 @@ def ratios(systems: Mapping[str, Any], headline: int) -> dict[str, Any]:
         "ratios": by_level.get(str(headline), {}),
         "ratios_by_concurrency": by_level,
         "session_share": _shares(systems),
+        "session_share_of_cpu": _cpu_shares(systems),
     }
 
 
 def table(figures: Mapping[str, Any]) -> str:
     """Return the comparison as a Markdown table: for each concurrency the fastest first."""
-    rows = [
-        "| concurrency | system | requests/s (median) | rounds | Headrace is | of the session | p50 ms | p95 ms"
-        " | p99 ms | CPU ms/request | failed | other label |",
-        "|--:|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    rows = [f"| {' | '.join(_COLUMNS)} |", "|--:|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
     for level in map(str, figures["concurrency"]):
         found = [
             (name, one["title"], one["by_concurrency"][level]) for name, one in figures["systems"].items()
@@ -56,13 +58,18 @@ def table(figures: Mapping[str, Any]) -> str:
         for name, title, at in sorted(found, key=lambda row: -row[2]["requests_per_s"]):
             ratio = figures["ratios_by_concurrency"].get(level, {}).get(name)
             share = figures["session_share"].get(level, {}).get(name)
-            rows.append(
-                f"| {level} | {title} | {at['requests_per_s']:,.0f} |"
-                f" {' / '.join(f'{rate:,.0f}' for rate in at['rounds'])} | {f'{ratio:.2f} ×' if ratio else ''} |"
-                f" {f'{share:.0%}' if share else ''} | {at['p50_ms']:.2f} | {at['p95_ms']:.2f} |"
-                f" {at['p99_ms']:.2f} | {at['cpu_ms_per_request']:.2f} | {at['failed']} |"
-                f" {at['differing']} of {at['compared']} |"
+            cells = (
+                level,
+                title,
+                f"{at['requests_per_s']:,.0f}",
+                " / ".join(f"{rate:,.0f}" for rate in at["rounds"]),
+                f"{ratio:.2f} ×" if ratio else "",
+                f"{share:.0%}" if share else "",
+                *(f"{at[key]:.2f}" for key in ("p50_ms", "p95_ms", "p99_ms", "cpu_ms_per_request")),
+                str(at["failed"]),
+                f"{at['differing']} of {at['compared']}" if at["compared"] else "",
             )
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -71,6 +78,19 @@ def _shares(systems: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {
         level: {
             name: round(figures["by_concurrency"][level]["requests_per_s"] / at["requests_per_s"], 3)
+            for name, figures in systems.items()
+            if name != SESSION
+        }
+        for level, at in alone.items()
+    }
+
+
+def _cpu_shares(systems: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return what part of a server's CPU time the session alone needs: it holds on a busy machine too."""
+    alone = systems.get(SESSION, {}).get("by_concurrency", {})
+    return {
+        level: {
+            name: round(at["cpu_ms_per_request"] / figures["by_concurrency"][level]["cpu_ms_per_request"], 3)
             for name, figures in systems.items()
             if name != SESSION
         }

@@ -1,8 +1,8 @@
-"""The load: consumes requests as bytes, produces the latency of each answer; a closed loop over one epoll.
+"""The load: consumes requests as bytes, produces each answer's latency; a closed loop over one epoll.
 
-Every connection has one request under way and sends the next when the answer is complete, so the concurrency is
-the number of connections. Requests are made beforehand and answers are only looked at for their length and
-status: some 15 µs of CPU a request, the same for every server.
+Every connection has one request under way and sends the next when the answer is complete, so the concurrency
+is the number of connections. Requests are made beforehand and answers are only looked at for their length and
+status, which costs some tens of microseconds a request, the same for every server.
 """
 
 import gc
@@ -83,7 +83,7 @@ class _Connection:
 
 
 def drive(port: int, requests: Sequence[bytes], start: int, concurrency: int, seconds: float) -> Load:
-    """Send requests from number `start` on, around and around, for so long; answers that come later do not count.
+    """Send requests from number `start` on, around and around, for so long; later answers do not count.
 
     Raises:
         StackError: the server closed a connection, said nothing for 20 s, or answered nothing well.

@@ -1,7 +1,7 @@
 """Headrace's own server: consumes a release, produces a gateway that answers for it, in a stack of its own.
 
-Kafka, Redis and the gateway's worker run as `headrace up` runs them. The release lies in the stack's folder and
-is announced on `models.releases`, from where the gateway takes it.
+Kafka, Redis and the gateway's worker run as `headrace up` runs them. The release lies in the stack's folder
+and is announced on `models.releases`, from where the gateway takes it.
 """
 
 import asyncio
@@ -41,13 +41,17 @@ def gateway(plan: ServePlan, release: Release, answers: Callable[[int], bool]) -
     config = str(home / "headrace.toml")
     services = StackSettings(clickhouse=_NOWHERE, usual_ports=False)
     specs = worker_specs(home, config, [Worker.GATEWAY])
-    with Stack(home, specs, services, progress=lambda line: None) as stack:
+    with Stack(home, specs, services, progress=_silent) as stack:
         environment = {"HEADRACE_HOME": str(home), "HEADRACE_CONFIG": config}
         asyncio.run(_announce({**os.environ, **environment}, release))
         port = urlsplit(gateway_url(home)).port or 0
         _wait(lambda: answers(port))
         (pid,) = (state.pid or 0 for state in stack.processes() if state.name == Worker.GATEWAY.value)
         yield port, pid
+
+
+def _silent(_: str) -> None:
+    """Say nothing of a start that every round has."""
 
 
 async def _announce(environment: dict[str, str], release: Release) -> None:

@@ -1,7 +1,7 @@
 """The whole comparison: consumes its plan, produces the figures of every system over interleaved rounds.
 
-A round starts every system once, asks it at every concurrency and ends it; the next round takes them in another
-order. A system that cannot be installed or fails is said and left out; the others go on.
+A round starts every system once, asks it at every concurrency and ends it; the next round takes them in
+another order. A system that cannot be installed or fails is said and left out; the others go on.
 """
 
 import os

@@ -99,7 +99,10 @@ def _tensor(row: Row) -> Any:
 
 
 def _script(name: str) -> Command:
-    return lambda folder, port, spare, work: [str(folder / "python"), str(PEERS / f"{name}_server.py")]
+    def command(folder: Path, port: int, spare: int, work: Path) -> list[str]:
+        return [str(folder / "python"), str(PEERS / f"{name}_server.py")]
+
+    return command
 
 
 def _bentoml(folder: Path, port: int, spare: int, work: Path) -> list[str]:

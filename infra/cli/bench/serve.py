@@ -18,7 +18,8 @@ ScenarioOption = Annotated[
 SystemsOption = Annotated[
     str,
     typer.Option(
-        help="Only these, with commas: session, headrace, fastapi, mosec, litserve, bentoml, ray_serve, mlserver."
+        help="Only these, with commas: session, headrace, fastapi, mosec, litserve, bentoml, ray_serve, "
+        "mlserver."
     ),
 ]
 ConcurrencyOption = Annotated[str, typer.Option(help="Requests under way at once, with commas.")]

@@ -1,1 +1,1 @@
-"""The model behind each peer's own server: programs for the peers' environments, importing nothing of ours."""
+"""One model behind each peer's own server: programs for their environments, importing nothing of ours."""

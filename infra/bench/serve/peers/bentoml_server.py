@@ -9,14 +9,14 @@ import bentoml
 import model
 
 
-@bentoml.service(workers=model.cores(), logging={"access": {"enabled": False}}, metrics={"enabled": False})  # type: ignore[misc]  # BentoML is not installed where this is checked
+@bentoml.service(workers=model.cores(), logging={"access": {"enabled": False}}, metrics={"enabled": False})
 class Judge:
     """Answers one request at a time."""
 
     def __init__(self) -> None:
         self._answer = model.load()
 
-    @bentoml.api  # type: ignore[misc]  # the same
+    @bentoml.api
     def predict(self, row: Any) -> dict[str, Any]:
         """Answer a text or readings."""
         return self._answer(row)

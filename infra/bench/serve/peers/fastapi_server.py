@@ -1,4 +1,4 @@
-"""A plain FastAPI handler: one process; a model that blocks runs in Starlette's threads, as the docs advise."""
+"""A plain FastAPI handler: one process; what blocks runs in Starlette's threads, as its docs advise."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ import litserve
 import model
 
 
-class Judge(litserve.LitAPI):  # type: ignore[misc]  # LitServe is not installed where this is checked
+class Judge(litserve.LitAPI):
     """Answers one request at a time."""
 
     def setup(self, device: str) -> None:

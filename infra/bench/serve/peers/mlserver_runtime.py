@@ -9,7 +9,7 @@ from mlserver.codecs import StringCodec
 from mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
 
-class Judge(MLModel):  # type: ignore[misc]  # MLServer is not installed where this is checked
+class Judge(MLModel):
     """Answers a text (BYTES) or readings (FP64)."""
 
     async def load(self) -> bool:

@@ -1,7 +1,7 @@
-"""The release as every peer serves it: consumes a release folder, produces a function from a row to its answer.
+"""The release as every peer serves it: consumes a release folder, produces a function from row to answer.
 
-Each peer's program loads this file, which lies beside it, so that all run the same graph with the same options:
-one row a run on one thread, without spinning, as the session itself is measured.
+Each peer's program loads this file, which lies beside it, so that all run the same graph with the same
+options: one row a run on one thread, without spinning, as the session itself is measured.
 What is slow or fast about a peer is then its server alone.
 """
 
@@ -46,7 +46,7 @@ def nothing(row: Any) -> Answer:
 
 
 def served(folder: Path) -> Model:
-    """Return the model of a release folder: a text, or a list of readings in its order, to label and score."""
+    """Return the model of a release folder: a text, or readings in its order, to label and score."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     graph = folder / manifest["variants"][manifest["serve"]]
     session = onnxruntime.InferenceSession(str(graph), _options(), providers=["CPUExecutionProvider"])

@@ -13,7 +13,7 @@ from starlette.requests import Request
 CORES = model.cores()
 
 
-@serve.deployment(num_replicas=CORES, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64)  # type: ignore[misc]  # Ray is not installed where this is checked
+@serve.deployment(num_replicas=CORES, ray_actor_options={"num_cpus": 1}, max_ongoing_requests=64)
 class Judge:
     """Answers requests as they come to a replica."""
 
@@ -26,13 +26,15 @@ class Judge:
 
 
 if __name__ == "__main__":
+    told = {name: os.environ[name] for name in ("BENCH_MODEL", "BENCH_CORES", "PYTHONPATH")}
     ray.init(
         num_cpus=CORES + 1, include_dashboard=False, object_store_memory=128 * 1024 * 1024,
         _temp_dir=os.environ["BENCH_SHORT_FOLDER"], log_to_driver=False,
-        runtime_env={"env_vars": {name: os.environ[name] for name in ("BENCH_MODEL", "BENCH_CORES", "PYTHONPATH")}},
+        runtime_env={"env_vars": told},
     )  # fmt: skip
     serve.start(http_options={"host": "127.0.0.1", "port": model.port(), "access_log": False})
-    serve.run(Judge.bind(), route_prefix="/predict", logging_config={"enable_access_log": False})
+    judge = Judge.bind()  # type: ignore[attr-defined]  # Ray's decorator makes it a deployment
+    serve.run(judge, route_prefix="/predict", logging_config={"enable_access_log": False})
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())  # Ray's own handler, set by init, aborts
     stop.wait()

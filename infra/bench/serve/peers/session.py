@@ -1,4 +1,4 @@
-"""The session without a server: consumes rows from a file, produces the milliseconds of each on standard output.
+"""The session without a server: consumes rows from a file, prints the milliseconds of each.
 
 `session.py ROWS.json SECONDS THREADS` answers the rows again and again on so many threads.
 """
@@ -40,7 +40,7 @@ def main() -> None:
         "cpu_s": time.process_time() - cpu_s,
         "ms": [one for mine in took_ms for one in mine],
     }
-    print(json.dumps(told))
+    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":
