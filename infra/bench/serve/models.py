@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -68,13 +69,24 @@ def rows(plan: ServePlan, made: Release) -> list[Row]:
     stream = parse(config_of(plan), "headrace.toml").streams[NAME]
     if plan.scenario is Scenario.CACHED:
         traffic = Traffic(plan.seed + 1, 300.0, "before", stream=NAME).history(plan.rows)
-        return [event.text for event in cleaned({NAME: stream}, traffic, datetime.now(UTC))]
+        texts = [event.text for event in cleaned({NAME: stream}, traffic, datetime.now(UTC))]
+        return [*repeated(texts, plan.rows, plan.seed)]
     asked = questions(SwapPlan(home_of(plan), family=plan.scenario.family), stream, datetime.now(UTC))
     events = list(islice(asked, plan.rows))
     if plan.scenario is Scenario.MINILM:
         return [event.text for event in events]
     features = _features(folder_of(made))
     return [[float(event.values[name]) for name in features] for event in events]
+
+
+def repeated(texts: Sequence[str], count: int, seed: int) -> list[str]:
+    """Draw texts with the frequencies that masked log lines have: the r-th commonest comes 1/r times as often.
+
+    Word and template frequencies follow that law (Zipf, Human Behavior and the Principle of Least Effort, 1949).
+    """
+    distinct = list(dict.fromkeys(texts))
+    weights = [1 / rank for rank in range(1, len(distinct) + 1)]
+    return Random(seed).choices(distinct, weights, k=count)
 
 
 def _features(folder: Path) -> Sequence[str]:

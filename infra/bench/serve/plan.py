@@ -21,7 +21,7 @@ class Scenario(StrEnum):
     """What is served, and what is asked.
 
     minilm: MiniLM INT8 with a head, no two texts the same. sensor: a small perceptron over readings. cached:
-    the same MiniLM, texts repeated as masked requests repeat. null: peers serve nothing at all; Headrace,
+    the same MiniLM, texts repeated as masked log lines repeat. null: peers serve nothing at all; Headrace,
     which serves releases only, the perceptron.
     """
 

@@ -11,7 +11,7 @@ from infra.figures import write_figures
 ScenarioOption = Annotated[
     Scenario,
     typer.Option(
-        help="minilm: MiniLM INT8, no text twice; cached: texts repeated as masked requests are; "
+        help="minilm: MiniLM INT8, no text twice; cached: texts repeated as masked log lines are; "
         "sensor: a small perceptron; null: peers serve nothing."
     ),
 ]

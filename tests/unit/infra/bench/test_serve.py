@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from infra.bench.serve import figures
 from infra.bench.serve.load import complete, drive, request
 from infra.bench.serve.measure import Sample
+from infra.bench.serve.models import repeated
 from infra.bench.serve.plan import Scenario, ServePlan
 from infra.bench.serve.systems import HEADRACE, NAMES, PEERS, SESSION, SYSTEMS
 from infra.local.errors import StackError
@@ -112,6 +113,13 @@ def test_figures_are_medians_with_their_rounds_ratios_and_shares() -> None:
     rows = figures.table({"concurrency": levels, "systems": titled, **compared}).splitlines()
     assert [row.split("|")[2].strip() for row in rows[2:5]] == [SESSION, HEADRACE, "fastapi"]
     assert "| 100 / 300 / 200 |" in rows[3] and "| 4.00 × | 20% |" in rows[4]
+
+
+def test_repeated_texts_follow_zipf() -> None:
+    """The commonest text comes about twice as often as the second, and a seed gives the same texts again."""
+    drawn = repeated(["a", "b", "a", "c"], 11_000, 7)
+    assert drawn == repeated(["a", "b", "c"], 11_000, 7)
+    assert [drawn.count(text) for text in "abc"] == pytest.approx([6000, 3000, 2000], rel=0.1)
 
 
 def test_no_ratio_without_headrace() -> None:
