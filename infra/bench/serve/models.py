@@ -80,9 +80,9 @@ def rows(plan: ServePlan, made: Release) -> list[Row]:
 
 
 def repeated(texts: Sequence[str], count: int, seed: int) -> list[str]:
-    """Draw texts with the frequencies that masked log lines have: the r-th commonest comes 1/r times as often.
+    """Draw texts with the frequencies of masked log lines: the r-th commonest comes 1/r times as often.
 
-    Word and template frequencies follow that law (Zipf, Human Behavior and the Principle of Least Effort, 1949).
+    Words and templates follow that law (Zipf, Human Behavior and the Principle of Least Effort, 1949).
     """
     distinct = list(dict.fromkeys(texts))
     weights = [1 / rank for rank in range(1, len(distinct) + 1)]
