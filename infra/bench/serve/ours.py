@@ -6,9 +6,11 @@ and is announced on `models.releases`, from where the gateway takes it.
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +18,7 @@ from infra.bench.serve.models import home_of
 from infra.bench.serve.plan import ServePlan
 from infra.cli.worker import Worker
 from infra.local.errors import StackError
+from infra.local.home import Home, is_alive, read_record
 from infra.local.stack import Stack, StackSettings
 from infra.local.workers import gateway_url, worker_specs
 from infra.runtime.kafka.produce import Publisher
@@ -38,6 +41,7 @@ def gateway(plan: ServePlan, release: Release, answers: Callable[[int], bool]) -
         StackError: the stack did not start, or the gateway does not answer.
     """
     home = home_of(plan)
+    _forget(home)
     config = str(home / "headrace.toml")
     services = StackSettings(clickhouse=_NOWHERE, usual_ports=False)
     specs = worker_specs(home, config, [Worker.GATEWAY])
@@ -48,6 +52,19 @@ def gateway(plan: ServePlan, release: Release, answers: Callable[[int], bool]) -
         _wait(lambda: answers(port))
         (pid,) = (state.pid or 0 for state in stack.processes() if state.name == Worker.GATEWAY.value)
         yield port, pid
+
+
+def _forget(home: Path) -> None:
+    """Empty the stack's own data, or answers that Redis kept from the last time would be found again.
+
+    Raises:
+        StackError: a stack runs there.
+    """
+    record = read_record(Home(home))
+    if record is not None and is_alive(record["supervisor_pid"], record["supervisor_started"]):
+        raise StackError(f"a stack runs in {home}: HEADRACE_HOME={home} headrace down")
+    for data in ("kafka", "redis"):
+        shutil.rmtree(home / data, ignore_errors=True)
 
 
 def _silent(_: str) -> None:
