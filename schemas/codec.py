@@ -38,5 +38,5 @@ def decode(payload: bytes, contract: type[T]) -> T:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         raise Rejected(Reason.WRONG_TYPE, message, path.rstrip("`").lstrip(".")) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(Reason.MALFORMED_JSON, str(error)) from error

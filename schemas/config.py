@@ -9,10 +9,12 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from schemas.cleaning import Cleaning, Dedupe
 from schemas.drift import Response
+from schemas.gateway import GatewaySection
 from schemas.hours import QuietHours
 from schemas.record import Kind
 from schemas.release import Task
 from schemas.response import Responses, always
+from schemas.rollout import By
 from schemas.section import Duration, Section, duration_s
 
 
@@ -213,6 +215,28 @@ class Gate(Section):
     min_agreement: float = Field(default=0.97, ge=0, le=1)
 
 
+class Rollout(Section):
+    """How a release comes into service, and what takes it out again.
+
+    With `rollback` the version before it goes on answering a share `mirror` of the events aside for `window`.
+    A release that is worse, by labels on both answers, by answers it cannot give or by those over the gate's
+    `p99_ms`, is rolled back by itself; `significance` bounds the chance of one that is not worse. Where no
+    event was answered by both, it is compared with what the version before showed in the `window` before.
+
+    With `shadow` a release first answers every event aside; with a `canary` share it then answers that share,
+    drawn `by` id or by source. Each takes a `window` at least, and until `min_labels` have come.
+    """
+
+    rollback: bool = True
+    mirror: float = Field(default=0.2, ge=0, le=1)
+    window: Duration = 600.0
+    min_labels: int = Field(default=50, ge=1)
+    significance: float = Field(default=0.001, gt=0, lt=0.5)
+    shadow: bool = False
+    canary: float = Field(default=0.0, ge=0, le=1)
+    by: By = By.ID
+
+
 class Stream(Section):
     """One stream: what comes in, what is done to it, who judges it and what is watched."""
 
@@ -222,6 +246,7 @@ class Stream(Section):
     model: Model | None = None
     drift: Drift = Drift()
     gate: Gate = Gate()
+    rollout: Rollout = Rollout()
 
 
 class Services(Section):
@@ -286,5 +311,6 @@ class Headrace(Section):
     streams: dict[str, Stream]
     services: Services = Services()
     alerts: Alerts = Alerts()
+    gateway: GatewaySection = GatewaySection()
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$")
     database: str = Field(default="headrace", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")

@@ -16,6 +16,7 @@ class Signal(StrEnum):
     ESTIMATE = "estimate"
     SILENCE = "silence"
     NOVELTY = "novelty"
+    ROLLBACK = "rollback"
 
 
 class Severity(StrEnum):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.audit import Audit
 from schemas.clean import Clean, Flags
 from schemas.control import Action, Control, Scope
 from schemas.copies import Copies
@@ -18,6 +19,8 @@ from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind
 from schemas.release import Manifest, Release, State, Swap, Task, TrainingRange, Transition
+from schemas.rollout import Rollout, RolloutStage
+from schemas.shadow import Shadow
 
 _AT: Final = datetime(2026, 3, 14, 9, 26, 53, 589000, tzinfo=UTC)
 _SHA: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -110,6 +113,27 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         predicted_at=_AT + timedelta(milliseconds=41),
         inference_ms=6.8,
     ),
+    Shadow: Shadow(
+        stream="requests",
+        source=_SOURCE,
+        id=_ID,
+        event=Coordinates("events.clean", 1, 4698),
+        event_time=_AT,
+        model="requests",
+        stage=RolloutStage.FULL,
+        version=3,
+        sha256=_FILE_SHA,
+        label="normal",
+        score=0.6127,
+        inference_ms=7.1,
+        served_version=4,
+        served_sha256=_SHA,
+        served_label="sqli",
+        served_score=0.9931,
+        served_ms=6.8,
+        agreed=False,
+        answered_at=_AT + timedelta(milliseconds=52),
+    ),
     DriftAlert: DriftAlert(
         id="requests-error-000007",
         stream="requests",
@@ -142,6 +166,14 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         training=_TRAINING,
         served_before=(1, 3),
         created_at=_AT + timedelta(seconds=120),
+        rollout=Rollout(
+            stage=RolloutStage.FULL,
+            share=0.2,
+            against=3,
+            against_sha256=_FILE_SHA,
+            since=_AT + timedelta(seconds=120),
+            window_s=600.0,
+        ),
     ),
     Manifest: Manifest(
         model="requests",
@@ -189,6 +221,17 @@ CONTRACTS: Final[dict[type[msgspec.Struct], msgspec.Struct]] = {
         by="maria@ops-1",
         reason="the shop sends test traffic until noon",
         at=_AT + timedelta(seconds=180),
+    ),
+    Audit: Audit(
+        at=_AT + timedelta(seconds=181),
+        who="key/4f1d09c2a7be",
+        action="POST /v1/events",
+        outcome="refused",
+        status=403,
+        request_id="9d2b6d1e5f0c4a37",
+        address="203.0.113.0/24",
+        detail="this needs the scope 'publish'",
+        count=3,
     ),
 }
 """An instance of each contract, by its class."""

@@ -26,3 +26,14 @@ def number_of(label: str) -> float | None:
     except ValueError:
         return None
     return number if isfinite(number) and "_" not in label else None
+
+
+def is_right(truth: str, label: str, score: float, tolerance: float | None) -> bool | None:
+    """Tell whether an answer is right: the label, or a number (its `score`) within `tolerance` of the truth.
+
+    None where the truth says no number and the answer is one: then nothing is known.
+    """
+    if tolerance is None:
+        return label == truth
+    number = number_of(truth)
+    return None if number is None else abs(score - number) <= tolerance

@@ -9,6 +9,7 @@ class Prediction(Contract, frozen=True, kw_only=True):
     `score` is the probability of `label` for classification, the value for regression, the anomaly score
     otherwise. `event` lies on `events.clean`, `raw` on `events.raw`. `sha256` is the release's digest.
     A regression has no `label`; its value is right if it lies within `tolerance` of the truth.
+    `variant` is `champion`, or `canary` where a release on trial answered; `why` says what made it so.
     """
 
     stream: str
@@ -27,3 +28,4 @@ class Prediction(Contract, frozen=True, kw_only=True):
     predicted_at: Moment
     inference_ms: float = 0.0
     tolerance: float | None = None
+    why: str = ""

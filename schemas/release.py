@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from schemas.record import Contract, Moment
+from schemas.rollout import Rollout, RolloutStage
 
 
 class Task(StrEnum):
@@ -77,7 +78,8 @@ class Release(Contract, frozen=True, kw_only=True):
     """A release on `models.releases`: where its folder is, and whether to serve it.
 
     `served_before` are the versions that served before this one, the last one last: where a rollback goes.
-    The topic is compacted, so each record carries what those before it said.
+    The topic is compacted, so each record carries what those before it said. `rollout` is set while the
+    release is on trial; one in shadow or canary has the key `model/version`, since another one serves.
     """
 
     model: str
@@ -94,12 +96,35 @@ class Release(Contract, frozen=True, kw_only=True):
     run_id: str = ""
     served_before: tuple[int, ...] = ()
     created_at: Moment
+    rollout: Rollout | None = None
+
+    @property
+    def staged(self) -> bool:
+        """Return whether it is in shadow or canary, so that another version still serves."""
+        return (
+            self.state is State.RELEASED
+            and self.rollout is not None
+            and self.rollout.stage is not RolloutStage.FULL
+        )
+
+
+def on_trial(champion: Release | None, staged: Release | None) -> Release | None:
+    """Return which of a model's releases is on trial, if one is.
+
+    A staged one counts as long as the version serves that it is compared with.
+    """
+    if champion is None:
+        return None
+    if staged is not None and staged.rollout is not None and staged.rollout.against == champion.version:
+        return staged
+    return champion if champion.rollout is not None else None
 
 
 class Swap(Contract, frozen=True, kw_only=True):
     """The moment a worker began to serve a version: written by serving to `models.swaps`.
 
     `first_offsets` maps `topic:partition` to the first offset of `events.clean` this version answered.
+    `outcome` is `swapped`, `answered`, `rejected`, or the stage that a release on trial entered.
     """
 
     model: str

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from schemas.audit import Audit
 from schemas.clean import Clean
 from schemas.control import Control
 from schemas.copies import Copies
@@ -12,6 +13,7 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.release import Release, Swap, Transition
+from schemas.shadow import Shadow
 
 _DAY_MS: Final = 86_400_000
 
@@ -73,6 +75,13 @@ LABELS: Final = Topic(
 PREDICTIONS: Final = Topic(
     name="predictions", partitions=2, key="source", description="one answer per event", contract=Prediction
 )
+SHADOW: Final = Topic(
+    name="predictions.shadow",
+    partitions=2,
+    key="source",
+    description="answers that were not given: another version's, while a release is on trial",
+    contract=Shadow,
+)
 ALERTS: Final = Topic(
     name="alerts.drift",
     partitions=1,
@@ -129,6 +138,14 @@ CONTROL: Final = Topic(
     compacted=True,
     contract=Control,
 )
+AUDIT: Final = Topic(
+    name="audit",
+    partitions=1,
+    key="who",
+    description="who changed something, or was refused, by the gateway",
+    retention_ms=28 * _DAY_MS,
+    contract=Audit,
+)
 
 TOPICS: Final = (
     RAW,
@@ -139,10 +156,12 @@ TOPICS: Final = (
     COPIES,
     LABELS,
     PREDICTIONS,
+    SHADOW,
     ALERTS,
     RELEASES,
     SWAPS,
     LOOP,
     DEDUPE_LOG,
     CONTROL,
+    AUDIT,
 )

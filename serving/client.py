@@ -4,6 +4,7 @@
         receipt = await client.publish([event])
         await client.label([label])
         answer = await client.prediction(event["source"], event["id"], wait_s=5)
+        inferred = await client.infer("requests", ["GET /items?id=<num>"])
 
 A request that failed on its way is sent again: an event's copies are dropped by `(source, id)`.
 """
@@ -13,6 +14,7 @@ import random
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -27,6 +29,8 @@ Event = Mapping[str, Any] | bytes
 
 _AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BATCH: Final = "application/cloudevents-batch+json"
+_PATIENCE_S: Final = 30.0
+"""A gateway that asks to wait longer (a day's quota is used up) is not asked again."""
 
 
 class GatewayRefused(HeadraceError):
@@ -63,6 +67,16 @@ class Receipt(msgspec.Struct):
     refused: list[Refusal] = msgspec.field(default_factory=list)
 
 
+class Inferred(msgspec.Struct, frozen=True):
+    """A model's answers to rows, in their order, and the release that gave them."""
+
+    model: str
+    version: int
+    sha256: str
+    labels: list[str]
+    scores: list[float]
+
+
 class Retry(msgspec.Struct, frozen=True):
     """How a failed request is repeated: after `first_s`, doubled each time up to `longest_s`."""
 
@@ -79,6 +93,7 @@ class Client:
         batch: at most so many events go into one request.
         batch_bytes: at most so many bytes, roughly, go into one request.
         concurrency: so many requests of one `publish` are under way at once.
+        key: an API key or a token, where the gateway asks for one.
     """
 
     def __init__(
@@ -89,6 +104,7 @@ class Client:
         batch_bytes: int = 4 * 1024 * 1024,
         concurrency: int = 4,
         timeout_s: float = 30.0,
+        key: str = "",
         retry: Retry | None = None,
     ) -> None:
         self._url = url.rstrip("/")
@@ -96,12 +112,15 @@ class Client:
         self._batch_bytes = batch_bytes
         self._concurrency = concurrency
         self._timeout_s = timeout_s
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._retry = retry or Retry()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s), connector=aiohttp.TCPConnector(limit=0)
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            connector=aiohttp.TCPConnector(limit=0),
         )
         return self
 
@@ -177,6 +196,37 @@ class Client:
                 return None
             await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
 
+    async def infer(
+        self,
+        model: str,
+        rows: Sequence[str] | Sequence[Sequence[float | None]],
+        *,
+        version: int | None = None,
+    ) -> Inferred:
+        """Ask a model directly, by the Open Inference Protocol; nothing is published or stored.
+
+        A row is a text as the table `events` has it, cleaned and masked, or readings in the order of the
+        release's features, None where one is missing.
+
+        Raises:
+            Retryable: as `publish`; also while the model has no release yet.
+            GatewayRefused: no such model or version, or rows that it does not take.
+        """
+        of_version = f"/versions/{version}" if version is not None else ""
+        path = f"/v2/models/{quote(model, safe='')}{of_version}/infer"
+        body = msgspec.json.encode({"inputs": [_tensor(rows)]})
+        status, answer = await self._request("POST", path, body, "application/json")
+        if status != 200:
+            raise GatewayRefused(status, {"detail": answer.get("error", ""), **answer})
+        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+        return Inferred(
+            model=answer["model_name"],
+            version=int(answer["model_version"]),
+            sha256=answer["parameters"]["sha256"],
+            labels=outputs["label"],
+            scores=outputs["score"],
+        )
+
     async def _batches(
         self, events: Iterable[Event] | AsyncIterable[Event]
     ) -> AsyncIterable[tuple[int, list[bytes]]]:
@@ -229,10 +279,10 @@ class Client:
         if self._session is None:
             raise RuntimeError("use the client as a context manager: `async with Client(url) as client`")
         headers = {"content-type": content_type} if content_type else {}
-        failure = ""
+        failure, asked_s = "", 0.0
         for attempt in range(self._retry.attempts):
             if attempt:
-                await asyncio.sleep(self._pause_s(attempt))
+                await asyncio.sleep(max(self._pause_s(attempt), asked_s))
             try:
                 async with self._session.request(
                     method, self._url + path, data=body, headers=headers, params=params
@@ -240,7 +290,11 @@ class Client:
                     content = await response.read()
                     if response.status not in _AGAIN:
                         return response.status, _document(content)
-                    failure = f"{response.status} {_document(content).get('detail', '')}"
+                    problem = _document(content)
+                    failure = f"{response.status} {problem.get('detail') or problem.get('error', '')}"
+                    asked_s = _retry_after_s(response.headers)
+                    if asked_s > _PATIENCE_S:
+                        raise Retryable(f"{self._url} asks to wait {asked_s:g} s: {failure}")
             except (aiohttp.ClientError, TimeoutError) as error:
                 failure = str(error) or type(error).__name__
         raise Retryable(f"{self._url} did not take it in {self._retry.attempts} attempts: {failure}")
@@ -260,6 +314,14 @@ async def _each(events: Iterable[Event] | AsyncIterable[Event]) -> AsyncIterable
             yield event
 
 
+def _tensor(rows: Sequence[str] | Sequence[Sequence[float | None]]) -> dict[str, Any]:
+    """Build the tensor of a model's rows."""
+    if rows and isinstance(rows[0], str):
+        return {"name": "text", "datatype": "BYTES", "shape": [len(rows)], "data": rows}
+    shape = [len(rows), len(rows[0]) if rows else 0]
+    return {"name": "values", "datatype": "FP64", "shape": shape, "data": rows}
+
+
 def _collect(receipt: Receipt, done: Iterable[asyncio.Task[Receipt]]) -> None:
     for task in done:
         part = task.result()
@@ -269,6 +331,12 @@ def _collect(receipt: Receipt, done: Iterable[asyncio.Task[Receipt]]) -> None:
 
 def _refusal(start: int, one: Mapping[str, Any]) -> Refusal:
     return Refusal(start + one["index"], one["reason"], one.get("field", ""), one.get("detail", ""))
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    """Return how long the gateway asks to wait; its door says seconds, something between may say a date."""
+    asked = headers.get("retry-after", "")
+    return float(asked) if asked.isdecimal() else 0.0
 
 
 def _document(content: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from schemas.label import Label
 from schemas.prediction import Prediction
-from serving.client import Client, Event, Receipt, Refusal
+from serving.client import Client, Event, Inferred, Receipt, Refusal
 
 T = TypeVar("T")
 
@@ -49,6 +49,16 @@ class SyncClient:
     def prediction(self, source: str, event_id: str, *, wait_s: float = 0.0) -> Prediction | None:
         """Return the newest answer for an event; see `Client.prediction`."""
         return self._run(self._client.prediction(source, event_id, wait_s=wait_s))
+
+    def infer(
+        self,
+        model: str,
+        rows: Sequence[str] | Sequence[Sequence[float | None]],
+        *,
+        version: int | None = None,
+    ) -> Inferred:
+        """Ask a model directly; see `Client.infer`."""
+        return self._run(self._client.infer(model, rows, version=version))
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()

@@ -1,9 +1,11 @@
 """The streaming inference worker: `events.clean` in, exactly one answer each on `predictions` out.
 
-    batch ─▶ decode ─▶ per model: cache ─▶ unseen rows: model ─▶ predictions + swap ledger, as one
+    batch ─▶ decode ─▶ per version: cache, model ─▶ predictions + swap ledger + shadows, as one
                                  models.releases ─▶ load beside ─▶ take over between two rounds of batches
 
-A row that the model cannot answer twice goes to `events.dead`; the others of its batch go on.
+A row that the model cannot answer twice goes to `events.dead`; the others of its batch go on. While a release
+is on trial, a share of the events is asked of two versions: one answer is the prediction, both are a shadow.
+Where a canary has no answer, the champion's is given.
 """
 
 import asyncio
@@ -28,36 +30,40 @@ from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.control import Stage
 from schemas.dead import Dead
-from schemas.errors import Fatal, Reason, Rejected, Retryable
+from schemas.errors import Fatal, Reason, Rejected
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Incoming, Outgoing
-from serving.cache import Cache, Local, Shared, keys
+from serving.answers import answer_all, aside
+from serving.cache import Cache, Local, Shared
 from serving.follow_releases import ANSWERED, Models, outgoing
-from serving.predictor import Answer, Row
-from serving.slot import Served, verify_alive
+from serving.pace import Pace
+from serving.shadow import Given, shadow
+from serving.slot import CANARY, CHAMPION, Second, Served
 
 _log = get_logger(__name__)
 GROUP: Final = "serving"
 STAGE: Final = "serving"
-MAX_ROWS: Final = 64
-"""Rows of one transaction: 64 unseen texts cost a quarter of a second on two cores."""
 
 
 class Event(NamedTuple):
-    """A decoded record and its model."""
+    """A decoded record, its model, and the other version where both are asked."""
 
     record: Incoming
     clean: Clean
     served: Served
+    second: Second | None
 
+    @property
+    def asked(self) -> Served:
+        """Return whose answer is to be given."""
+        return self.second.served if self.second is not None and self.second.answers else self.served
 
-class Judged(NamedTuple):
-    """What came out for one event: an answer, or why there is none."""
-
-    answer: Answer | None
-    cached: bool
-    inference_ms: float
-    problem: str = ""
+    @property
+    def beside(self) -> Served | None:
+        """Return who is asked too."""
+        if self.second is None:
+            return None
+        return self.served if self.second.answers else self.second.served
 
 
 class Serving:
@@ -72,6 +78,7 @@ class Serving:
             for name, stream in settings.config.streams.items()
             if stream.model is not None
         }
+        self.pace = Pace()
         self._positions: dict[TopicPartition, int] = {}
         self._ledger: dict[tuple[TopicPartition, str], str] = {}
         self._unserved: defaultdict[str, int] = defaultdict(int)
@@ -87,7 +94,8 @@ class Serving:
 
     async def between_batches(self) -> None:
         """Let loaded candidates take over: no batch is in hand, so none mixes two versions."""
-        self._models.take_over(self.positions)
+        if self._models.take_over(self.positions):
+            self.pace.reset()
 
     def positions(self) -> dict[str, int]:
         """Return the next offset of each owned partition, by `topic:partition`."""
@@ -99,24 +107,53 @@ class Serving:
         Raises:
             Retryable: a model no longer answers what it must; nothing of the batch is lost.
         """
+        began = time.perf_counter()
         outputs: list[Outgoing] = []
         events = [event for record in records if (event := self._event(record, outputs)) is not None]
+        given = await self._asked(events, [event.asked for event in events])
+        beside = await self._asked(events, [event.beside for event in events])
         by_model: defaultdict[str, list[int]] = defaultdict(list)
         for index, event in enumerate(events):
             by_model[event.served.release.model].append(index)
-        judged: dict[int, Judged] = {}
         for model, indices in by_model.items():
-            served = events[indices[0]].served
-            clean = [events[index].clean for index in indices]
-            judged.update(zip(indices, await self._judge(served, clean), strict=True))
-            answered = [judged[index] for index in indices]
+            outputs.extend(self._enter(partition, model, events[indices[0]]))
+        shadows = []
+        for index, event in enumerate(events):
+            answer, other = given[index], beside.get(index)
+            if other is not None and event.second is not None:
+                if event.second.answers and answer.judged.answer is None:  # the champion's answer is there
+                    answer, other = other, answer
+                shadows.append(self._shadow(event, event.second, answer, other))
+            given[index] = answer
+            outputs.append(self._output(event, answer))
+        for model, indices in by_model.items():
+            answered = [given[index].judged for index in indices]
             metrics.count_predictions(model, sum(one.answer is not None for one in answered))
             metrics.count_cache_hits(model, sum(one.cached for one in answered))
-            outputs.extend(self._enter(partition, model, events[indices[0]]))
-        for index, event in enumerate(events):
-            outputs.append(self._output(event, judged[index]))
         self._positions[partition] = records[-1].offset + 1
-        return outputs
+        self.pace.took(len(records), time.perf_counter() - began)
+        return [*outputs, *shadows]
+
+    async def _asked(self, events: Sequence[Event], who: Sequence[Served | None]) -> dict[int, Given]:
+        """Return what each event is answered by whom it asks, one version after the other.
+
+        Raises:
+            Retryable: a champion fails; what a second does is its own problem.
+        """
+        by_version: defaultdict[int, list[int]] = defaultdict(list)
+        for index, served in enumerate(who):
+            if served is not None:
+                by_version[id(served)].append(index)
+        found: dict[int, Given] = {}
+        for indices in by_version.values():
+            served = who[indices[0]]
+            if served is None:
+                continue
+            clean = [events[index].clean for index in indices]
+            answer = answer_all if served is events[indices[0]].served else aside
+            judged = await answer(self._cache, served, clean)
+            found.update((index, Given(served, one)) for index, one in zip(indices, judged, strict=True))
+        return found
 
     def _event(self, record: Incoming, outputs: list[Outgoing]) -> Event | None:
         """Decode a record and find its model; without one the event gets no prediction."""
@@ -132,29 +169,8 @@ class Serving:
                 _log.info("stream.unserved", stream=clean.stream, model=model, reason="no release yet")
             self._unserved[clean.stream] += 1
             return None
-        return Event(record, clean, served)
-
-    async def _judge(self, served: Served, events: Sequence[Clean]) -> list[Judged]:
-        """Answer events of one model: texts from the cache where it knows them, the rest by the model."""
-        if served.predictor.family != "text":
-            return await asyncio.to_thread(judge, served, [event.values for event in events])
-        texts = [event.text for event in events]
-        wanted = keys(served.release.sha256, texts)
-        known = await self._cache.get(wanted)
-        unseen = {key: text for key, text in zip(wanted, texts, strict=True) if key not in known}
-        if not unseen:
-            return [Judged(known[key], cached=True, inference_ms=0.0) for key in wanted]
-        fresh = dict(zip(unseen, await asyncio.to_thread(judge, served, list(unseen.values())), strict=True))
-        self._cache.put({key: one.answer for key, one in fresh.items() if one.answer is not None})
-        answered: set[bytes] = set()
-        judged = []
-        for key in wanted:
-            one = fresh.get(key) or Judged(known[key], cached=True, inference_ms=0.0)
-            if key in answered:  # a copy of a text that this very batch asked the model for
-                one = one._replace(cached=one.answer is not None, inference_ms=0.0)
-            answered.add(key)
-            judged.append(one)
-        return judged
+        second = self._models.second(served.release.model)
+        return Event(record, clean, served, second if second is not None and second.takes(clean) else None)
 
     def _enter(self, partition: TopicPartition, model: str, first: Event) -> list[Outgoing]:
         """Write into the ledger that a version answers from this event on, if that is new."""
@@ -166,8 +182,12 @@ class Serving:
         swap = self._models.swap(release, ANSWERED, offsets, load_ms=first.served.load_ms)
         return [outgoing(swap)]
 
-    def _output(self, event: Event, judged: Judged) -> Outgoing:
-        record, clean, release = event.record, event.clean, event.served.release
+    def _output(self, event: Event, given: Given) -> Outgoing:
+        record, clean, judged, release = event.record, event.clean, given.judged, given.served.release
+        variant, why = CHAMPION, ""
+        if event.second is not None and event.second.answers:
+            variant = CHAMPION if given.served is event.served else CANARY
+            why = event.second.why if variant == CANARY else "the canary had no answer"
         if judged.answer is None:
             return self._dead(record, Rejected(Reason.POISON, judged.problem), clean)
         prediction = Prediction(
@@ -185,9 +205,17 @@ class Serving:
             cached=judged.cached,
             predicted_at=self._clock.now(),
             inference_ms=judged.inference_ms,
-            tolerance=event.served.predictor.tolerance,
+            variant=variant,
+            why=why,
+            tolerance=given.served.predictor.tolerance,
         )
         return Outgoing(topics.PREDICTIONS.name, clean.source.encode(), codec.encode(prediction))
+
+    def _shadow(self, event: Event, second: Second, given: Given, beside: Given) -> Outgoing:
+        at = Coordinates(event.record.topic, event.record.partition, event.record.offset)
+        record = shadow(event.clean, at, second, given, beside, self._clock.now())
+        metrics.count_shadow(record.model, record.stage.value, agreed=record.agreed)
+        return Outgoing(topics.SHADOW.name, event.clean.source.encode(), codec.encode(record))
 
     def _dead(self, record: Incoming, error: Rejected, clean: Clean | None) -> Outgoing:
         here = Coordinates(record.topic, record.partition, record.offset)
@@ -216,40 +244,6 @@ class Serving:
             del self._ledger[entry]
 
 
-def judge(served: Served, rows: Sequence[Row]) -> list[Judged]:
-    """Answer rows with a model, those that fail once more and alone. Blocks.
-
-    Raises:
-        Retryable: no row is to blame: memory ran out, or the model fails its golden inputs too.
-    """
-    began = time.perf_counter()
-    try:
-        answers = served.predictor.predict(rows)
-    except MemoryError as error:
-        raise Retryable(f"memory ran out while {served.release.model} answered") from error
-    except Exception as error:  # noqa: BLE001 – whatever a row does to a model, it is that row's fate alone
-        _log.warning("batch.failed", model=served.release.model, rows=len(rows), error=str(error))
-        judged = [_alone(served, row) for row in rows]
-        if any(one.answer is None for one in judged):
-            verify_alive(served)
-        return judged
-    took_s = time.perf_counter() - began
-    metrics.observe_inference(served.release.model, len(rows), took_s)
-    each_ms = round(took_s * 1000 / len(rows), 3)
-    return [Judged(answer, cached=False, inference_ms=each_ms) for answer in answers]
-
-
-def _alone(served: Served, row: Row) -> Judged:
-    began = time.perf_counter()
-    try:
-        answer = served.predictor.predict([row])[0]
-    except MemoryError as error:
-        raise Retryable(f"memory ran out while {served.release.model} answered") from error
-    except Exception as error:  # noqa: BLE001 – the same: the reason goes with the event to `events.dead`
-        return Judged(None, cached=False, inference_ms=0.0, problem=f"the model cannot answer it: {error}")
-    return Judged(answer, cached=False, inference_ms=round((time.perf_counter() - began) * 1000, 3))
-
-
 async def run(settings: Settings) -> None:
     """Serve until cancelled: load the champions first, then answer, following the releases."""
     clock = SystemClock()
@@ -272,7 +266,7 @@ async def run(settings: Settings) -> None:
                             group=GROUP,
                             topics=[topics.CLEAN],
                             handler=handler,
-                            max_records=MAX_ROWS,
+                            max_records=lambda: handler.pace.rows,
                             idle=handler.between_batches,
                             stage=Stage.INFERENCE,
                         )

@@ -7,7 +7,9 @@ What `models.swaps` says, by `outcome`:
                comes at once, even on a stream at rest
     answered   the ledger: written in the transaction of the first predictions that the version made in a
                partition since this worker got version and partition. Read committed, every prediction of the
-               model must carry the version of the last such record at or below its offset.
+               champion must carry the version of the last such record at or below its offset.
+    shadow,    the worker asks a release on trial beside the champion from here on: aside, or to answer its
+    canary     share of the events; `first_offsets` as for `swapped`
 """
 
 import asyncio
@@ -29,9 +31,10 @@ from schemas import codec, topics
 from schemas.config import Gate
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming, Outgoing
-from schemas.release import Release, State, Swap
+from schemas.release import Release, State, Swap, on_trial
+from serving.loading import Loading
 from serving.release import BadRelease
-from serving.slot import Limits, Served, Slot
+from serving.slot import Limits, Second, Served, Slot
 
 _log = get_logger(__name__)
 _PAUSE_S: Final = 2.0
@@ -53,6 +56,7 @@ class Models:
         self._pool = pool
         self._clock = clock
         self._worker = worker
+        self._loading = Loading()
         self._slots: dict[str, Slot] = {}
         self._reports: asyncio.Queue[Swap] = asyncio.Queue()
         self._next_offsets: dict[int, int] = {}
@@ -62,22 +66,38 @@ class Models:
         slot = self._slots.get(model)
         return slot.current if slot else None
 
+    def second(self, model: str) -> Second | None:
+        """Return what is asked beside it, while a release is on trial."""
+        slot = self._slots.get(model)
+        return slot.second if slot else None
+
     async def restore(self) -> None:
         """Read the releases to their end and load each model's champion, the newest that may serve.
 
         Where the newest is bad, those announced before it are tried, then what was last served.
         """
         announced: defaultdict[str, list[Release]] = defaultdict(list)
+        staged: dict[str, Release] = {}
         async for record in follow(self._settings, [topics.RELEASES], stop_at_end=True):
             release = self._next(record)
-            if release is not None:
+            if release is None:
+                continue
+            if serves(record, release):
                 announced[release.model].append(release)
+            elif release.staged:
+                staged[release.model] = release
+            elif release.model in staged and staged[release.model].version == release.version:
+                del staged[release.model]
         served = await self._last_served() if announced else {}
         for model, releases in announced.items():
             for release in _candidates(releases, served.get(model)):
                 if await self.offer(release):
                     break
         self.take_over(dict)
+        for model, slot in self._slots.items():
+            trial = on_trial(slot.current.release, staged.get(model)) if slot.current else None
+            if trial is not None:
+                await self._ask_beside(slot, trial)
 
     async def follow(self) -> None:
         """Load what is announced from here on, until cancelled; after a broker failure go on from there."""
@@ -85,8 +105,12 @@ class Models:
             try:
                 async for record in follow(self._settings, [topics.RELEASES]):
                     release = self._next(record)
-                    if release is not None:
+                    if release is None:
+                        continue
+                    if serves(record, release):
                         await self.offer(release)
+                    else:
+                        await self.stage(release)
             except (KafkaError, Retryable) as error:
                 _log.warning("releases.interrupted", error=str(error), again_in_s=_PAUSE_S)
                 await asyncio.sleep(_PAUSE_S)
@@ -95,18 +119,45 @@ class Models:
         """Load a release as its model's candidate; tell whether it may serve. A bad one is reported."""
         slot = self._slots.get(release.model)
         if slot is None:
-            slot = self._slots[release.model] = Slot(self._pool, self._limits(release.stream))
+            slot = self._slots[release.model] = Slot(self._pool, self._limits(release.stream), self._loading)
         newest = slot.newest
         if newest is not None and newest.release.sha256 == release.sha256:
+            slot.renew(release)
             return True
         try:
             await slot.load(release)
         except BadRelease as error:
-            _log.warning("release.rejected", model=release.model, version=release.version, reason=str(error))
-            self._reports.put_nowait(self.swap(release, REJECTED, {}, message=str(error)))
-            metrics.count_swap(release.model, REJECTED)
+            self._refuse(release, error)
             return False
         return True
+
+    async def stage(self, release: Release) -> None:
+        """Ask a release in shadow or canary beside the champion that it is compared with, or no longer."""
+        slot = self._slots.get(release.model)
+        newest = slot.newest if slot else None
+        if slot is None or newest is None:
+            return
+        if release.staged and on_trial(newest.release, release) is release:
+            await self._ask_beside(slot, release)
+        else:
+            slot.drop(release.version)
+
+    async def _ask_beside(self, slot: Slot, trial: Release) -> None:
+        """Keep the other version of a trial warm: the candidate, or what served before the champion."""
+        rollout = trial.rollout
+        over = rollout is not None and not trial.staged and self._clock.now() >= rollout.until
+        if rollout is None or not rollout.share or over:
+            return
+        other = trial if trial.staged else _folder_beside(trial, rollout.against, rollout.against_sha256)
+        try:
+            await slot.load_second(other, trial)
+        except BadRelease as error:
+            self._refuse(other, error)
+
+    def _refuse(self, release: Release, error: BadRelease) -> None:
+        _log.warning("release.rejected", model=release.model, version=release.version, reason=str(error))
+        self._reports.put_nowait(self.swap(release, REJECTED, {}, message=str(error)))
+        metrics.count_swap(release.model, REJECTED)
 
     def _limits(self, stream: str) -> Limits:
         """Return what a release for a stream must keep to."""
@@ -119,16 +170,35 @@ class Models:
         taken = []
         for slot in self._slots.values():
             served = slot.take_over()
+            self._end_trial(slot)
+            if (entered := slot.entered()) is not None:
+                self._enter(entered, positions())
             if served is None:
                 continue
             taken.append(served)
             release = served.release
-            report = self.swap(release, SWAPPED, positions(), load_ms=served.load_ms)
+            told = f"on trial against version {slot.second.served.release.version}" if slot.second else ""
+            report = self.swap(release, SWAPPED, positions(), load_ms=served.load_ms, message=told)
             self._reports.put_nowait(report)
             metrics.count_swap(release.model, SWAPPED)
             metrics.set_model_version(release.model, release.version)
             _log.info("model.swapped", model=release.model, version=release.version, load_ms=served.load_ms)
         return taken
+
+    def _end_trial(self, slot: Slot) -> None:
+        """Let the version before go once it has had its time, and its memory with it."""
+        if slot.second is not None and slot.second.over(self._clock.now()):
+            gone = slot.second.served.release
+            slot.drop()
+            _log.info("second.dropped", model=gone.model, version=gone.version)
+
+    def _enter(self, second: Second, positions: Mapping[str, int]) -> None:
+        """Report that a release is in shadow or canary here."""
+        stage, load_ms = second.rollout.stage.value, second.served.load_ms
+        told = f"{second.rollout.share:g} of the events, against version {second.rollout.against}"
+        self._reports.put_nowait(self.swap(second.trial, stage, positions, load_ms=load_ms, message=told))
+        metrics.count_swap(second.trial.model, stage)
+        _log.info("model.staged", model=second.trial.model, version=second.trial.version, stage=stage)
 
     def swap(
         self,
@@ -187,7 +257,7 @@ class Models:
         if record.offset < self._next_offsets.get(record.partition, 0):
             return None
         self._next_offsets[record.partition] = record.offset + 1
-        return released(record)
+        return _decoded(record, Release)
 
 
 def outgoing(swap: Swap) -> Outgoing:
@@ -198,9 +268,12 @@ def outgoing(swap: Swap) -> Outgoing:
 def released(record: Incoming) -> Release | None:
     """Return the release to serve that a record announces, if it does: rejections have keys of their own."""
     release = _decoded(record, Release)
-    if release is None or release.state is not State.RELEASED or record.key != release.model.encode():
-        return None
-    return release
+    return release if release is not None and serves(record, release) else None
+
+
+def serves(record: Incoming, release: Release) -> bool:
+    """Tell whether a record's release is the one to serve; what is said of another has a key of its own."""
+    return release.state is State.RELEASED and record.key == release.model.encode()
 
 
 def _candidates(releases: Sequence[Release], last: Swap | None) -> list[Release]:
@@ -210,20 +283,22 @@ def _candidates(releases: Sequence[Release], last: Swap | None) -> list[Release]
     """
     ordered = list({release.sha256: release for release in reversed(releases)}.values())
     if last is not None and all(release.sha256 != last.sha256 for release in ordered):
-        newest = ordered[0]
-        beside = PurePosixPath(newest.uri.removeprefix("file://")).parent / str(last.version)
-        ordered.append(
-            Release(
-                model=last.model,
-                stream=last.stream,
-                version=last.version,
-                uri=f"file://{beside}",
-                sha256=last.sha256,
-                state=State.RELEASED,
-                created_at=newest.created_at,
-            )
-        )
+        ordered.append(_folder_beside(ordered[0], last.version, last.sha256))
     return ordered
+
+
+def _folder_beside(release: Release, version: int, sha256: str) -> Release:
+    """Return another version of a model, whose folder lies beside the release's."""
+    beside = PurePosixPath(release.uri.removeprefix("file://")).parent / str(version)
+    return Release(
+        model=release.model,
+        stream=release.stream,
+        version=version,
+        uri=f"file://{beside}",
+        sha256=sha256,
+        state=State.RELEASED,
+        created_at=release.created_at,
+    )
 
 
 def _decoded(record: Incoming, contract: type[T]) -> T | None:

@@ -8,7 +8,8 @@ What a row is answered depends on the row and the release alone (`serving.batchi
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from serving.batching import Outputs, Policy, choose, groups
 from serving.engines import text_shapes
 from serving.release import TOKENIZER, BadRelease, OpenRelease
 from serving.session import Feed, Session
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 ANOMALY: Final = "anomaly"
 NORMAL: Final = "normal"
@@ -69,15 +73,11 @@ class TextPredictor:
     tolerance: float | None = None
 
     def __init__(self, opened: OpenRelease, pool: ThreadPoolExecutor) -> None:
-        from tokenizers import Tokenizer
-
         manifest = opened.manifest
         try:
-            self._tokenizer = Tokenizer.from_str(opened.contents[TOKENIZER].decode())
+            self._tokenizer = _tokenizer(opened.contents[TOKENIZER], manifest.max_tokens)
         except Exception as error:  # the tokenizer's own errors are bare Exceptions
             raise BadRelease(f"{TOKENIZER} does not load: {error}") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length=manifest.max_tokens)
         self._session = Session(
             opened.graph, inputs=("input_ids", "attention_mask"), outputs=("logits", "score"),
             shapes=text_shapes(_TEXT_ROWS, manifest.max_tokens),
@@ -111,6 +111,20 @@ class TextPredictor:
         spread = np.arange(_PROBE_ROWS * length) * 7919 % self._tokenizer.get_vocab_size()
         rows: list[list[int]] = spread.reshape(_PROBE_ROWS, length).tolist()  # (B, T)
         return rows
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(file: bytes, max_tokens: int) -> "Tokenizer":
+    """Load a tokenizer; versions that have one in common share it.
+
+    It is read under the interpreter's lock, for 20 ms in which nothing is answered, and increments keep it.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(file.decode())
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=max_tokens)
+    return tokenizer
 
 
 class SensorPredictor:

@@ -8,7 +8,9 @@ The old model needs no lock: whoever still answers with it holds it, and it is f
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
@@ -16,8 +18,12 @@ from typing import Final, NamedTuple
 import msgspec
 import psutil
 
+from schemas.clean import Clean
 from schemas.errors import Retryable
 from schemas.release import Manifest, Release
+from schemas.rollout import Rollout, RolloutStage, within
+from serving.batching import Policy
+from serving.loading import Loading
 from serving.predictor import Answer, BadAnswer, Predictor, Row, make
 from serving.release import BadRelease, OpenRelease, model_bytes, open_release
 
@@ -26,6 +32,9 @@ _MEMORY_SPARE_BYTES: Final = 128 * 1024**2
 _GOLDEN_WITHIN: Final = {"int8": 0.05, "int8-static": 0.05}
 _GOLDEN_WITHIN_ELSE: Final = 2e-3
 _CGROUP: Final = Path("/sys/fs/cgroup")
+
+CHAMPION: Final = "champion"
+CANARY: Final = "canary"
 
 
 class Golden(msgspec.Struct, frozen=True):
@@ -71,7 +80,8 @@ class Served:
                 took_ms.append((time.thread_time() - began) * 1000)
             if median(took_ms) > within_ms:
                 raise BadRelease(f"an answer takes {median(took_ms):.1f} ms, more than {within_ms:g}")
-            together = self.predictor.predict(self.rows)
+            single = self.predictor.policy is Policy.SINGLE  # then rows have no mates, by construction
+            together = alone if single else self.predictor.predict(self.rows)
         except BadAnswer as error:
             raise BadRelease(f"golden inputs: {error}") from error
         for number, (expected, got, among) in enumerate(zip(self.expected, alone, together, strict=True)):
@@ -100,16 +110,62 @@ def load(release: Release, pool: ThreadPoolExecutor, limits: Limits) -> Served:
     return Served(release, predictor, rows, expected, tolerance, round(took_ms, 1))
 
 
-class Slot:
-    """The place of one model: `current` answers, a candidate waits for the gap between two batches."""
+class Second(NamedTuple):
+    """A loaded version beside the champion, and the release on trial, which is either of the two."""
 
-    def __init__(self, pool: ThreadPoolExecutor, limits: Limits | None = None) -> None:
+    served: Served
+    trial: Release
+
+    @property
+    def rollout(self) -> Rollout:
+        """Return the trial's terms.
+
+        Raises:
+            ValueError: the release is not on trial.
+        """
+        if self.trial.rollout is None:
+            raise ValueError(f"{self.trial.model} {self.trial.version} is not on trial")
+        return self.trial.rollout
+
+    @property
+    def answers(self) -> bool:
+        """Return whether its answers are given, not only compared."""
+        return self.rollout.stage is RolloutStage.CANARY
+
+    @property
+    def why(self) -> str:
+        """Say why it answered in the champion's place."""
+        return f"canary: {self.rollout.share:g} of the events, by {self.rollout.by}"
+
+    def takes(self, event: Clean) -> bool:
+        """Tell whether an event is among those that both versions answer."""
+        terms = self.rollout
+        return within(terms.share, self.trial.sha256, event.source, event.id, terms.by)
+
+    def over(self, now: datetime) -> bool:
+        """Tell whether it has had its time; a release that does not serve all events yet waits for a word."""
+        return self.rollout.stage is RolloutStage.FULL and now >= self.rollout.until
+
+
+class Slot:
+    """The place of one model: `current` answers, a candidate waits for the gap between two batches.
+
+    While a release is on trial, `second` is the other version, kept warm beside the one that serves. There
+    are never more than two: whatever else is to be loaded, the second goes first.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, limits: Limits | None = None, loading: Loading | None = None
+    ) -> None:
         self.current: Served | None = None
+        self.second: Second | None = None
         self._candidate: Served | None = None
+        self._entered: Second | None = None
         self._taken = asyncio.Event()
         self._taken.set()
         self._pool = pool
         self._limits = limits or Limits()
+        self._loading = loading or Loading()
 
     @property
     def newest(self) -> Served | None:
@@ -119,26 +175,82 @@ class Slot:
     async def load(self, release: Release) -> None:
         """Make a release the candidate; the current model goes on answering meanwhile.
 
+        What is warm already, as the version that a rollback goes back to, is not loaded again.
+
         Raises:
             BadRelease: it must not serve; current model and earlier candidate are untouched.
         """
         await self._taken.wait()
-        try:
-            served = await asyncio.to_thread(load, release, self._pool, self._limits)
-        except BadRelease:
-            raise
-        except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion
-            raise BadRelease(f"loading it failed: {type(error).__name__}: {error}") from error
-        self._candidate = served
+        self._candidate = await self._warm(release)
         self._taken.clear()
+
+    async def load_second(self, other: Release, trial: Release) -> None:
+        """Keep another version warm beside the champion for a release's trial.
+
+        Raises:
+            BadRelease: it must not be asked, or memory does not do for two.
+        """
+        served = await self._warm(other)
+        entered = self.second is None or self.second.trial.rollout != trial.rollout
+        self.second = Second(served, trial)
+        if entered and trial.staged:
+            self._entered = self.second
 
     def take_over(self) -> Served | None:
         """Let the candidate, if there is one, become current, and return it. Call between two batches."""
         served, self._candidate = self._candidate, None
         if served is not None:
-            self.current = served
+            before, self.current = self.current, served
+            self.second = self._beside(served, before)
             self._taken.set()
         return served
+
+    def entered(self) -> Second | None:
+        """Return, once, the second whose release entered shadow or canary here."""
+        entered, self._entered = self._entered, None
+        return entered
+
+    def renew(self, release: Release) -> None:
+        """Take note of a new announcement of the version that serves: its trial may be over with it."""
+        if self.current is not None and self.current.release.sha256 == release.sha256:
+            self.current = replace(self.current, release=release)
+            if self.second is not None and not self.second.trial.staged:
+                self.second = self._beside(self.current, self.second.served)
+
+    def drop(self, version: int | None = None) -> None:
+        """Let the second go: that of the release `version` in shadow or canary, or any."""
+        if self.second is not None and (
+            version is None or (self.second.trial.staged and self.second.trial.version == version)
+        ):
+            self.second = self._entered = None
+
+    def _beside(self, serving: Served, before: Served | None) -> Second | None:
+        """Return the second that goes with a version which serves from now on."""
+        second, release = self.second, serving.release
+        rollout = release.rollout
+        if second is not None and second.trial.staged and second.rollout.against == release.version:
+            return second
+        if rollout is None or rollout.stage is not RolloutStage.FULL or not rollout.share:
+            return None
+        for other in (before, second.served if second else None):
+            if other is not None and other.release.sha256 == rollout.against_sha256:
+                return Second(other, release)
+        return None
+
+    async def _warm(self, release: Release) -> Served:
+        second = self.second.served if self.second else None
+        for known in (second, self.current):
+            if known is not None and known.release.sha256 == release.sha256:
+                return replace(known, release=release, load_ms=0.0)
+        self.second = second = None  # its memory is needed
+        try:
+            work = partial(load, release, self._pool, self._limits)
+            # Nobody waits for an answer of the first: it may have its share of the cores.
+            return await (asyncio.to_thread(work) if self.current is None else self._loading.aside(work))
+        except BadRelease:
+            raise
+        except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion
+            raise BadRelease(f"loading it failed: {type(error).__name__}: {error}") from error
 
 
 def verify_alive(served: Served) -> None:

@@ -32,9 +32,10 @@ from trainers import datasets, due
 from trainers.child import TrainerDied
 from trainers.job import write
 from trainers.outcome import Job, Outcome
+from trainers.rollout.records import begun, superseded
 from trainers.runs import Run
 from trainers.shared import Reads, Shared
-from trainers.succession import announcement, check_still_wanted, succeeding
+from trainers.succession import announcement, check_new, check_still_wanted
 
 _log = get_logger(__name__)
 
@@ -144,6 +145,7 @@ class Loop:
                 await self._collect(run, since)
                 outcome = await self._train(run, since)
             check_still_wanted(outcome.release, self.champion, outcome.replaces)
+            check_new(self._shared.home / "releases", outcome.release, self._shared.rolled_back)
             await self._announce(run, outcome)
         except (Fatal, TimeoutError) as error:
             await self._step(
@@ -251,12 +253,17 @@ class Loop:
         """Publish a release under its model's key, a rejection under `model/version`, then the transition."""
         release = outcome.release
         if outcome.released:
-            release = succeeding(release, self.champion)
+            release = begun(release, self.champion, self._stream.rollout, self._shared.clock.now())
+            before = self._shared.staged.pop(self.model_name, None)
+            if before is not None and before.version != release.version:
+                await self._shared.publisher.send(superseded(before, release.version))
         await self._shared.publisher.send(announcement(release))
         if release.state is State.RELEASED:
-            self._shared.champions[self.model_name] = release
+            kept = self._shared.staged if release.staged else self._shared.champions
+            kept[self.model_name] = release
             run.version = release.version
-        message = "; ".join(outcome.reasons)
+        stage = (f"in {release.rollout.stage}",) if release.staged and release.rollout else ()
+        message = "; ".join((*stage, *outcome.reasons))
         await self._step("released" if outcome.released else "rejected", run, message, release.version)
         _log.info(
             "model.released" if outcome.released else "model.rejected",

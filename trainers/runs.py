@@ -12,7 +12,7 @@ import msgspec
 from schemas.drift import DriftAlert, Response, Severity
 from trainers.job import write
 
-FINAL: Final = frozenset({"released", "rejected"})
+FINAL: Final = frozenset({"released", "rejected", "rolled_back"})
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -109,13 +109,20 @@ class Runs:
         return [other.trained_at for other in others if other.trained_at is not None]
 
     def failures(self, stream: str) -> int:
-        """Return how many of a stream's newest candidates were rejected in a row."""
+        """Return how many of a stream's newest candidates were rejected or rolled back in a row."""
         count = 0
         for run in reversed([run for run in self.all(stream) if run.state in FINAL and run.trained_at]):
             if run.state == "released":
                 break
             count += 1
         return count
+
+    def take_back(self, stream: str, version: int) -> None:
+        """Note that the version which a run released was rolled back: to the loop it is as a rejected one."""
+        for run in self.all(stream):
+            if run.version == version and run.state == "released":
+                run.state = "rolled_back"
+                self.keep(run)
 
     def handled(self, alert: str) -> bool:
         """Tell whether an alert needs no answer any more."""

@@ -48,7 +48,8 @@ class Reads(Protocol):
 class Shared:
     """What the loops share. `slot` lets one training run at a time; `poll_s` is how often they look.
 
-    `releases_read` is the offset of the newest release record taken into `champions`.
+    `releases_read` is the offset of the newest release record taken into `champions`, `staged` (what is in
+    shadow or canary) and `rolled_back` (versions by model).
     """
 
     home: Path
@@ -61,4 +62,6 @@ class Shared:
     poll_s: float = 1.0
     slot: asyncio.Lock = field(default_factory=asyncio.Lock)
     champions: dict[str, Release] = field(default_factory=dict)
+    staged: dict[str, Release] = field(default_factory=dict)
+    rolled_back: dict[str, set[int]] = field(default_factory=dict)
     releases_read: int = -1

@@ -3,6 +3,7 @@
 Nothing here imports torch: the trainer's loop and `headrace models` announce by the same rules.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,27 @@ def check_still_wanted(candidate: Release, serving: Release | None, judged_by: i
         raise Fatal(f"version {serving.version} serves meanwhile; the candidate was judged by {judge}")
 
 
+def check_new(releases: Path, candidate: Release, rolled_back: Mapping[str, Collection[int]]) -> None:
+    """Let no candidate be released that is, graph by graph, what was rolled back already.
+
+    Raises:
+        Fatal: it is the same model under another number, or that version itself.
+    """
+    if candidate.state is not State.RELEASED:
+        return
+    mine = _graphs(releases, candidate.model, candidate.version)
+    there = set(folders.versions(releases, candidate.model))
+    for version in rolled_back.get(candidate.model, ()):
+        if version in there and _graphs(releases, candidate.model, version) == mine:
+            raise Fatal(f"it is the same model as version {version}, which was rolled back")
+
+
+def _graphs(releases: Path, model: str, version: int) -> dict[str, str]:
+    """Return the digest of each graph of a release."""
+    manifest, _ = folders.read_manifest(releases, model, version)
+    return {precision: manifest.files[name] for precision, name in manifest.variants.items()}
+
+
 def promoted(releases: Path, model: str, version: int, serving: Release | None, reason: str) -> Release:
     """Return what announces a release folder that lies on disk as the one to serve.
 
@@ -77,9 +99,10 @@ def rolled_back(releases: Path, serving: Release, to: int | None, reason: str) -
 def announcement(release: Release) -> Outgoing:
     """Return the record for `models.releases`: a release's key is its model, so that serving follows it.
 
-    What is said of a version that is not to serve has a key of its own, `model/version`.
+    What is said of a version that is not to serve, or not alone, has a key of its own, `model/version`.
     """
-    key = release.model if release.state is State.RELEASED else f"{release.model}/{release.version}"
+    serves = release.state is State.RELEASED and not release.staged
+    key = release.model if serves else f"{release.model}/{release.version}"
     return Outgoing(topics.RELEASES.name, key.encode(), codec.encode(release))
 
 

@@ -29,6 +29,8 @@ from trainers.loop import Loop
 from trainers.memory import memory_file
 from trainers.reader import Reader
 from trainers.registry import Registrar
+from trainers.rollout.records import BY_ITSELF
+from trainers.rollout.worker import watch
 from trainers.runs import Runs
 from trainers.shared import Shared, Trains
 
@@ -66,6 +68,7 @@ async def run(settings: Settings) -> None:
             if loops:
                 tasks.create_task(_warm(shared.child))
             tasks.create_task(shared.registrar.run())
+            tasks.create_task(_again(lambda: watch(settings, shared, warehouse)))
             for loop in loops.values():
                 tasks.create_task(_again(loop.run))
 
@@ -129,19 +132,30 @@ async def _follow_releases(settings: Settings, shared: Shared) -> None:
 
 
 def _take_release(incoming: Incoming, shared: Shared) -> None:
-    """Note the release that serving follows: the newest record under the model's own key."""
+    """Note the release that serving follows, under the model's own key, and what is said of others."""
     if incoming.offset <= shared.releases_read:
         return
     shared.releases_read = incoming.offset
-    if incoming.value is None or b"/" in (incoming.key or b"/"):
+    if incoming.value is None or incoming.key is None:
         return
     try:
         release = codec.decode(incoming.value, Release)
     except Rejected as error:
         _log.warning("release.unreadable", offset=incoming.offset, reason=str(error))
         return
-    if release.state is State.RELEASED:
-        shared.champions[release.model] = release
+    if b"/" not in incoming.key:
+        if release.state is State.RELEASED:
+            shared.champions[release.model] = release
+        return
+    staged = shared.staged.get(release.model)
+    if release.staged:
+        shared.staged[release.model] = release
+    elif staged is not None and staged.version == release.version:
+        del shared.staged[release.model]
+    if release.state is State.ROLLED_BACK:
+        shared.rolled_back.setdefault(release.model, set()).add(release.version)
+        if BY_ITSELF in release.reasons:  # the run may not know yet, if a crash came in between
+            shared.runs.take_back(release.stream, release.version)
 
 
 async def _follow_alerts(settings: Settings, loops: dict[str, Loop], shared: Shared) -> None:

@@ -10,14 +10,17 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
 
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Settings
 from schemas import codec, topics
-from schemas.errors import Fatal
-from schemas.release import Release, Swap
+from schemas.errors import Fatal, Retryable
+from schemas.release import Release, State, Swap, on_trial
 from trainers import folders
 
 ALIASES: Final = ("champion", "previous", "latest")
@@ -25,20 +28,60 @@ ALIASES: Final = ("champion", "previous", "latest")
 
 @dataclass(frozen=True)
 class Announced:
-    """The newest record of every key: `serving` by model, `judged` (rejected, rolled back) by version."""
+    """The newest record of every key: `serving` by model, `judged` (rejected, rolled back) by version.
+
+    `staged` is the newest release of each model that is in shadow or canary, or once was.
+    """
 
     serving: dict[str, Release] = field(default_factory=dict)
     judged: dict[tuple[str, int], Release] = field(default_factory=dict)
+    staged: dict[str, Release] = field(default_factory=dict)
 
     @property
     def models(self) -> set[str]:
         """Return the models that anything was announced of."""
-        return set(self.serving) | {model for model, _ in self.judged}
+        return set(self.serving) | {model for model, _ in self.judged} | set(self.staged)
+
+    def trial(self, model: str) -> Release | None:
+        """Return the model's release that is on trial, if one is."""
+        return on_trial(self.serving.get(model), self.staged.get(model))
 
 
 def read_announced(settings: Settings) -> Announced:
     """Read `models.releases` to its end."""
     return asyncio.run(_announced(settings))
+
+
+def what_serves(settings: Settings) -> list[dict[str, Any]]:
+    """Return what serves of each model, and what is on trial: stage, share, against which version.
+
+    Raises:
+        Retryable: the topic is not there yet, or Kafka does not answer.
+    """
+    try:
+        announced = read_announced(settings)
+    except KafkaError as error:
+        raise Retryable(f"Kafka did not answer: {error}") from error
+    found = []
+    for model, release in sorted(announced.serving.items()):
+        trial = announced.trial(model)
+        rollout = trial.rollout if trial else None
+        over = rollout is None or (not (trial and trial.staged) and rollout.until <= datetime.now(UTC))
+        found.append(
+            {
+                "model": model,
+                "version": release.version,
+                "trial": None
+                if rollout is None or trial is None or over
+                else {
+                    "version": trial.version,
+                    "stage": rollout.stage.value,
+                    "share": rollout.share,
+                    "against": rollout.against,
+                },
+            }
+        )
+    return found
 
 
 async def _announced(settings: Settings) -> Announced:
@@ -47,8 +90,13 @@ async def _announced(settings: Settings) -> Announced:
         if record.key is None or record.value is None:
             continue
         release = codec.decode(record.value, Release)
-        if b"/" in record.key:
-            found.judged[release.model, release.version] = release
+        if release.staged:
+            found.staged[release.model] = release
+        elif b"/" in record.key:
+            if release.state is not State.RELEASED:  # else it went from canary to all events
+                found.judged[release.model, release.version] = release
+            if (staged := found.staged.get(release.model)) and staged.version == release.version:
+                del found.staged[release.model]
         else:
             found.serving[release.model] = release
     return found

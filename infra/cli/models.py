@@ -1,6 +1,7 @@
 """`headrace models …`: consumes release folders and `models.releases`, shows, compares and announces them."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -161,13 +162,22 @@ def _rows(settings: "Settings", announced: "Announced") -> list[dict[str, Any]]:
                 known |= {"state": "released", "reasons": []}
         if release.served_before and (known := found.get((model, release.served_before[-1]))) is not None:
             known["aliases"] = ["previous"]
+    for model in announced.models:
+        trial = announced.trial(model)
+        if trial is not None and trial.rollout is not None:
+            key = (model, trial.version)
+            row = found.get(key, _row(json.loads(codec.encode(trial)), "released"))
+            found[key] = row | {"rollout": json.loads(codec.encode(trial.rollout))}
+            if trial.staged:
+                found[key] |= {"state": trial.rollout.stage.value, "reasons": list(trial.reasons)}
     return [found[key] for key in sorted(found)]
 
 
 def _row(record: dict[str, Any], state: str) -> dict[str, Any]:
     kept = ("model", "version", "stream", "parent", "alert", "created_at")
     row = {name: record.get(name) for name in kept} | {"state": state, "aliases": []}
-    return {**row, "accuracy": record["metrics"].get("accuracy"), "reasons": record.get("reasons", [])}
+    row |= {"accuracy": record["metrics"].get("accuracy"), "reasons": record.get("reasons", [])}
+    return {**row, "rollout": None}
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
@@ -180,7 +190,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["model"],
             str(row["version"]),
-            " ".join([row["state"], *aliases]),
+            " ".join([row["state"], *aliases, *_trial(row["rollout"])]),
             "" if accuracy is None else f"{accuracy:.4f}",
             str(row["parent"] or ""),
             str(row["created_at"])[:19].replace("T", " "),
@@ -188,6 +198,17 @@ def _table(rows: list[dict[str, Any]]) -> None:
             "; ".join(row["reasons"]),
         )
     Console(highlight=False).print(table)
+
+
+def _trial(rollout: dict[str, Any] | None) -> list[str]:
+    """Say what share of the events a release on trial is compared on, with which version and until when."""
+    if rollout is None:
+        return []
+    ends = datetime.fromisoformat(rollout["since"]) + timedelta(seconds=rollout["window_s"])
+    if rollout["stage"] == "full" and ends <= datetime.now(UTC):
+        return []
+    least = "until" if rollout["stage"] == "full" else "at least until"
+    return [f"({rollout['share']:.0%} against {rollout['against']}, {least} {ends:%H:%M:%S})"]
 
 
 def _shown(value: Any) -> str:

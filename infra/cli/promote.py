@@ -60,13 +60,17 @@ def rollback(
 ) -> None:
     """Make serving go back to the version that served before this one.
 
-    A second rollback goes one further back, never forth again. The version left is marked `rolled_back`; it
-    stays on disk and can be promoted again. The loop goes on learning, from the version that serves now.
+    A release in shadow or canary is taken back before all. A second rollback goes one further back, never
+    forth again. The version left is marked `rolled_back`; it stays on disk and can be promoted again. The
+    loop goes on learning, from the version that serves now.
 
         headrace models rollback requests --reason "calls searches injections" --wait 30
     """
+    import msgspec
+
     from infra.cli.announced import models_in, one_model, read_announced, resolve
     from infra.runtime.settings import load
+    from schemas.release import State
     from trainers.succession import rolled_back
 
     settings = load()
@@ -77,9 +81,15 @@ def rollback(
     serving = announced.serving.get(name)
     if serving is None:
         raise Fatal(f"no release of {name!r} serves, so there is nothing to roll back")
+    because = _because("rolled back", reason)
+    trial = announced.trial(name)
+    if to is None and trial is not None and trial.staged:
+        left = msgspec.structs.replace(trial, state=State.ROLLED_BACK, reasons=(because,))
+        _announce(settings, [left], 0.0, as_json)
+        return
     if to is not None:
         resolve([name, str(to)], settings.releases, lambda: announced)  # says which there are
-    back, left = rolled_back(settings.releases, serving, to, _because("rolled back", reason))
+    back, left = rolled_back(settings.releases, serving, to, because)
     _announce(settings, [back, left], wait, as_json)
 
 
@@ -97,6 +107,8 @@ def _announce(settings: "Settings", releases: "Sequence[Release]", wait_s: float
     swap = asyncio.run(_send(settings, releases, wait_s))
     if as_json:
         typer.echo(codec.encode(serving).decode())
+    elif serving.state == "rolled_back":
+        typer.echo(f"{serving.model} {serving.version} is taken back; what serves goes on serving")
     elif swap is None:
         typer.echo(
             f"{serving.model} {serving.version} is announced; `headrace tail models.swaps` shows its swap"

@@ -46,8 +46,12 @@ def prune(
     settings = load()
     there = models_in(settings.releases)
     models = sorted(there) if model is None else [one_model(model, there)]
-    serving = read_announced(settings).serving
+    announced = read_announced(settings)
+    serving = announced.serving
     served = asyncio.run(still_served(settings, serving))
+    for name in models:  # in shadow or canary it is asked too
+        if (trial := announced.trial(name)) is not None:
+            served[name].add(trial.version)
     aliased, registry = _aliases(settings.home, models)
     plans = [
         plan(

@@ -1,5 +1,6 @@
 """`headrace publish`: a file in, `events.raw` (and `labels`) out, by Kafka or by the gateway."""
 
+import os
 import secrets
 import sys
 import time
@@ -154,7 +155,9 @@ async def _sender(settings: "Settings", via: Via, *, unchecked: bool) -> "AsyncI
 
     async with AsyncExitStack() as stack:
         if via is Via.HTTP:
-            client = await stack.enter_async_context(Client(gateway_url(settings)))
+            client = await stack.enter_async_context(
+                Client(gateway_url(settings), key=os.environ.get("HEADRACE_API_KEY", ""))
+            )
             yield GatewaySender(settings, client, unchecked=unchecked)
         else:
             await create_topics(settings)

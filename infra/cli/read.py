@@ -42,7 +42,7 @@ def query(
     form: Annotated[str, typer.Option("--format", help="any of ClickHouse's")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="the same as --format JSON")] = False,
 ) -> None:
-    """Ask ClickHouse: events, predictions, labels, alerts, releases, swaps, loop, dead, control."""
+    """Ask ClickHouse: events, predictions, labels, alerts, releases, swaps, loop, dead, control, audit."""
     import httpx
 
     from infra.runtime.settings import load

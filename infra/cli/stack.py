@@ -92,7 +92,7 @@ def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
 
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Show what runs, where it answers and what it takes; exits with 1 when something is down."""
+    """Show what runs, where it answers, what it takes, what serves; exits with 1 when something is down."""
     from infra.local.home import Home, running_record
     from infra.local.workers import gateway_url
     from infra.runtime.metrics.server import addresses
@@ -104,8 +104,10 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
     shown["metrics"] = addresses(place.root)
+    models, unread = _models(place.root) if healthy else ([], "")
     if as_json:
-        typer.echo(json.dumps({**shown, "healthy": healthy, "processes": processes}, indent=2))
+        told = {**shown, "healthy": healthy, "processes": processes, "models": models}
+        typer.echo(json.dumps(told, indent=2))
     else:
         _print_table(processes)
         for name in ("kafka", "redis", "clickhouse"):
@@ -114,6 +116,10 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{'gateway':<11}{gateway}")
         for name, url in shown["metrics"].items():
             typer.echo(f"{'metrics':<11}{url}  {name}")
+        for model in models:
+            typer.echo(f"{'model':<11}{_told(model)}")
+        if unread:
+            typer.echo(f"{'models':<11}unknown: {unread}")
     if not healthy:
         down_names = [process["name"] for process in processes if process["state"] != "running"]
         typer.echo(
@@ -206,6 +212,27 @@ def _seen(process: dict[str, Any]) -> dict[str, Any]:
         (datetime.now(UTC) - datetime.fromisoformat(process["started"])).total_seconds(), 1
     )
     return row
+
+
+def _models(root: Path) -> tuple[list[dict[str, Any]], str]:
+    """Return what serves, and why that is unknown, if it is."""
+    from infra.cli.announced import what_serves
+    from infra.runtime.settings import load
+    from schemas.errors import HeadraceError
+
+    try:
+        return what_serves(load({**os.environ, "HEADRACE_HOME": str(root)})), ""
+    except HeadraceError as error:
+        return [], str(error)
+
+
+def _told(model: dict[str, Any]) -> str:
+    trial = model["trial"]
+    told = f"{model['model']} {model['version']} serves"
+    if trial is None:
+        return told
+    share = f"{trial['share']:.0%} of the events, against {trial['against']}"
+    return f"{told}; {trial['version']} is in {trial['stage']}: {share}"
 
 
 def _print_table(processes: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+_NOISY = ("aiokafka", "kafka", "urllib3", "httpx", "httpcore", "faust", "mode", "mlflow", "alembic")
 _SECRET_WORDS = ("password", "secret", "token", "authorization", "api_key")
 
 
@@ -23,7 +24,6 @@ def configure(worker: str, *, level: str | None = None, json: bool | None = None
 
     `level` defaults to `HEADRACE_LOG_LEVEL` or `info`; `json` to whether stderr is no terminal.
     """
-    chosen = (level or os.environ.get("HEADRACE_LOG_LEVEL") or "info").upper()
     as_json = not sys.stderr.isatty() if json is None else json
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -48,9 +48,7 @@ def configure(worker: str, *, level: str | None = None, json: bool | None = None
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(chosen)
-    for noisy in ("aiokafka", "kafka", "urllib3", "httpx", "httpcore", "faust", "mode", "mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    set_level(level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -58,6 +56,14 @@ def configure(worker: str, *, level: str | None = None, json: bool | None = None
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(worker=worker)
+
+
+def set_level(level: str | None = None) -> None:
+    """Log from this level on; None is `HEADRACE_LOG_LEVEL` or `info`. Libraries that say much say less."""
+    root = logging.getLogger()
+    root.setLevel((level or os.environ.get("HEADRACE_LOG_LEVEL") or "info").upper())
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -109,12 +109,17 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     return Settings(folder, config, _endpoints(folder, config, environ))
 
 
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where `headrace.toml` is looked for, whether it is there or not."""
+    return Path(environ.get("HEADRACE_CONFIG") or "headrace.toml").absolute()
+
+
 def load_config(environ: Mapping[str, str] = os.environ) -> Headrace:
     """Read `headrace.toml` alone, without asking where the services are."""
     named = environ.get("HEADRACE_CONFIG")
-    path = Path(named or "headrace.toml")
+    path = config_path(environ)
     if path.is_file():
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        return parse(path.read_text(encoding="utf-8"), named or path.name)
     if named:
         raise Fatal(f"HEADRACE_CONFIG names {named}, which is no file")
     return parse(DEFAULT_CONFIG, "the built-in configuration")

@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 import uvicorn
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -19,26 +21,35 @@ from starlette.types import ASGIApp
 from infra.runtime.clock import SystemClock
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.log import get_logger
-from infra.runtime.settings import Settings
+from infra.runtime.log import get_logger, set_level
+from infra.runtime.settings import Settings, config_path
 from schemas.errors import Fatal
 from serving.consumer import inference_threads
 from serving.gateway.core import Gateway, Lookup
 from serving.gateway.edge import Edge
 from serving.gateway.events import post_events
+from serving.gateway.guard import Guard
 from serving.gateway.health import Readiness, get_live, get_metrics
+from serving.gateway.http import Bounded
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.grpc_server import listening
 from serving.gateway.inference.rest import add_routes
 from serving.gateway.judge import Judge
 from serving.gateway.labels import post_labels
 from serving.gateway.microbatch import MicroBatcher
+from serving.gateway.open_streams import Streams
 from serving.gateway.openapi import describe
-from serving.gateway.options import Options
+from serving.gateway.options import AccessLog, Options
 from serving.gateway.predictions import get_prediction
 from serving.gateway.problems import Refused, problem
+from serving.gateway.reload import Reloader
+from serving.gateway.shield import Shield, asks_for_keys, shielded
+from serving.gateway.stream import get_stream
 
 USUAL_PORT: Final = 8080
+QUIET: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI looks for OpenTelemetry's providers at each request, a quarter of its own cost."""
+
 _LOOPBACK: Final = "127.0.0.1"
 _log = get_logger(__name__)
 
@@ -47,44 +58,62 @@ async def run(settings: Settings) -> None:
     """Serve until cancelled; then finish the requests in hand and stop.
 
     Raises:
-        Fatal: the port that was asked for is taken.
+        Fatal: the port that was asked for is taken, or others could come in without a key.
         Retryable: Kafka does not answer.
     """
     options = Options.from_environment(os.environ)
+    section = settings.config.gateway
+    asks = asks_for_keys(settings)  # before anything listens
+    if section.log_level:
+        set_level(section.log_level)
     record = settings.home / "gateway.json"
-    with listen(options.port, record) as listener:
+    with listen(options.port, record, section.host) as listener:
         await create_topics(settings)
         async with opened(settings, options) as gateway, listening(gateway, record) as grpc:
-            await _serve(application(gateway), listener, record, grpc)
+            app = application(gateway)
+            gateway.shield.trail.changed("gateway.started", "done", "asks for keys" if asks else "open")
+            reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
+            watching = asyncio.create_task(reloader.run(), name="gateway-reload")
+            try:
+                await _serve(app, listener, record, grpc, gateway.streams)
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):  # that is how it ends
+                    await watching
 
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, options: Options) -> AsyncIterator[Gateway]:
     """Yield a gateway's parts, connected to Kafka."""
+    clock = SystemClock()
     async with Publisher(settings, "headrace-gateway") as publisher:
-        batcher = MicroBatcher(publisher, max_pending=options.max_pending)
+        batcher = MicroBatcher(publisher)
         lookup = Lookup(settings.endpoints.clickhouse, settings.config.database)
         batcher.start()
-        clock, judge = SystemClock(), Judge(settings.config.streams)
+        judge = Judge(settings.config.streams)
         try:
-            async with Inference(settings, clock, inference_threads()) as inference:
-                yield Gateway(settings, options, clock, judge, batcher, lookup, inference)
+            async with (
+                shielded(settings, options, clock, batcher, publisher) as shield,
+                Inference(settings, clock, inference_threads()) as inference,
+            ):
+                yield Gateway(settings, options, clock, judge, batcher, lookup, shield, inference)
         finally:
             await batcher.stop()
             await lookup.close()
 
 
-def application(gateway: Gateway) -> ASGIApp:
-    """Put the endpoints together.
+def application(gateway: Gateway) -> Edge:
+    """Put the endpoints together, behind the guard and the edge: `Edge(CORS(Guard(endpoints)))`.
 
     They are plain routes: FastAPI's argument handling would cost more than the rest of a request, and the
     contracts judge what comes in. FastAPI serves their description at `/openapi.json`.
     """
-    app = FastAPI(title="Headrace gateway", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(title="Headrace gateway", version="1", docs_url=None, redoc_url=None, telemetry=QUIET)
     app.state.gateway = gateway
     app.add_route("/v1/events", post_events, methods=["POST"])
     app.add_route("/v1/labels", post_labels, methods=["POST"])
     app.add_route("/v1/predictions", get_prediction, methods=["GET"])
+    app.add_route("/v1/predictions/stream", get_stream, methods=["GET"])
     app.add_route("/v1/predictions/{source:path}/{id}", get_prediction, methods=["GET"])
     app.add_route("/livez", get_live, methods=["GET"])
     app.add_route("/readyz", Readiness().get, methods=["GET"])
@@ -93,26 +122,43 @@ def application(gateway: Gateway) -> ASGIApp:
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http)
     describe(app)
-    return Edge(app, gateway.options.access_log)
+    return protected(app, gateway.shield, gateway.options.access_log)
+
+
+def protected(app: ASGIApp, shield: Shield, access_log: AccessLog) -> Edge:
+    """Put what protects it around an application. A browser's preflight needs no key, so CORS comes first."""
+    guarded: ASGIApp = Guard(app, shield.door)
+    cors = shield.current.section.cors
+    if cors.origins:
+        guarded = CORSMiddleware(
+            guarded,
+            allow_origins=cors.origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("authorization", "x-api-key", "content-type", "x-request-id"),
+            expose_headers=("x-request-id", "retry-after"),
+            max_age=int(cors.max_age),
+        )
+    return Edge(guarded, access_log, shield.trail)
 
 
 @contextlib.contextmanager
-def listen(port: int | None, record: Path) -> Iterator[socket.socket]:
-    """Yield a listening loopback socket: the given port, else the last one, 8080, or any free one.
+def listen(port: int | None, record: Path, host: str = _LOOPBACK) -> Iterator[socket.socket]:
+    """Yield a listening socket: on the given port, else the last one, 8080, or any free one.
 
     Raises:
-        Fatal: the given port is taken.
+        Fatal: the given port is taken, or the host is no address of this machine.
     """
     candidates = [port] if port is not None else [_last_port(record), USUAL_PORT, 0]
     for candidate in candidates:
         if candidate is None:
             continue
         # The protocol is named because asyncio switches Nagle's delay off only on sockets that name it.
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             # A closed connection's TIME_WAIT does not make the port taken; another listener still does.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((_LOOPBACK, candidate))
+            listener.bind((host, candidate))
             listener.listen(1024)
         except OSError:
             listener.close()
@@ -121,7 +167,11 @@ def listen(port: int | None, record: Path) -> Iterator[socket.socket]:
             listener.setblocking(False)
             yield listener
         return
-    raise Fatal(f"port {port} is taken; set HEADRACE_GATEWAY_PORT to another one, or 0 for any free one")
+    raise Fatal(
+        f"{host}, port {port if port is not None else USUAL_PORT}, cannot be listened on: set"
+        " HEADRACE_GATEWAY_PORT to another port, or 0 for any free one, and gateway.host to an address of"
+        " this machine"
+    )
 
 
 class _Server(uvicorn.Server):
@@ -132,9 +182,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str) -> None:
-    config = uvicorn.Config(
+def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    """Return how the gateway is served: its edge logs and adds headers, so uvicorn does neither."""
+    return uvicorn.Config(
         app,
+        http=Bounded,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -144,18 +196,30 @@ async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str)
         timeout_graceful_shutdown=10,
         backlog=1024,
     )
-    server = _Server(config)
+
+
+async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str, streams: Streams) -> None:
+    server = _Server(uvicorn_config(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway-http")
-    port = listener.getsockname()[1]
+    url = _url(listener)
     try:
-        _write(record, f"http://{_LOOPBACK}:{port}", grpc)
-        _log.info("gateway.started", url=f"http://{_LOOPBACK}:{port}", grpc=grpc)
+        _write(record, url, grpc)
+        _log.info("gateway.started", url=url, grpc=grpc)
         await asyncio.shield(serving)
     finally:
         server.should_exit = True
+        streams.end()
         record.unlink(missing_ok=True)
         await serving
         _log.info("gateway.stopped")
+
+
+def _url(listener: socket.socket) -> str:
+    """Return where this machine's own clients reach a socket: by loopback where it listens everywhere."""
+    host, port, *_ = listener.getsockname()
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  # compared, not bound
+        host = _LOOPBACK if host == "0.0.0.0" else "::1"  # noqa: S104  # the same
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _write(record: Path, url: str, grpc: str) -> None:
@@ -177,6 +241,8 @@ def _last_port(record: Path) -> int | None:
 
 async def _on_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)  # noqa: S101  # registered for nothing else
+    # The reason alone: a refusal's text may quote the event.
+    request.state.refusal = str(error.extra.get("reason", ""))
     return problem(error, request.state.request_id)
 
 

@@ -104,7 +104,7 @@ def _unquoted(value: str) -> bytes:
 def _array(body: bytes) -> list[msgspec.Raw]:
     try:
         return _ARRAY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(Reason.MALFORMED_JSON, f"a batch is a JSON array of events: {error}") from error
 
 

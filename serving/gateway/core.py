@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -10,12 +11,17 @@ from infra.runtime.clock import Clock
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse
 from schemas.errors import Retryable
+from schemas.gateway import Limits
 from schemas.record import Coordinates, Outgoing
+from serving.gateway.breaker import Away
+from serving.gateway.identity import ANYBODY, Identity
 from serving.gateway.inference.engine import Inference
 from serving.gateway.judge import Judge
-from serving.gateway.microbatch import MicroBatcher
+from serving.gateway.microbatch import MicroBatcher, Unsent
+from serving.gateway.open_streams import Streams
 from serving.gateway.options import Options
 from serving.gateway.problems import Refused
+from serving.gateway.shield import Shield
 
 
 class Lookup:
@@ -55,20 +61,59 @@ class Gateway:
     judge: Judge
     batcher: MicroBatcher
     lookup: Lookup
+    shield: Shield
     inference: Inference
+    streams: Streams = field(default_factory=Streams)
 
-    async def publish(self, records: Sequence[Outgoing]) -> list[Coordinates]:
-        """Produce records and return their coordinates after the acknowledgement.
+    @property
+    def limits(self) -> Limits:
+        """Return what is taken at this moment; it may change while the gateway runs."""
+        return self.shield.current.limits
+
+    async def publish(self, records: Sequence[Outgoing], caller: Identity = ANYBODY) -> list[Coordinates]:
+        """Produce a caller's records and return their coordinates after the acknowledgement.
 
         Raises:
-            Refused: 503; the records may or may not be in the log, sending them again is safe.
+            Refused: 429 where the caller's quota does not hold them; 503 where the records may or may not be
+                in the log: sending them again is safe.
         """
+        self.shield.load.check_room(len(records))
+        await self.shield.limiter.charge(caller, len(records))
+        within_s = self.limits.publish_timeout
         try:
-            async with asyncio.timeout(self.options.publish_timeout_s):
-                return await self.batcher.publish(records)
+            with self.shield.kafka.call():
+                async with asyncio.timeout(within_s):
+                    return await self.batcher.publish(records)
+        except (Retryable, Unsent, TimeoutError) as error:
+            await self.shield.limiter.restore(caller, len(records))
+            detail = str(error) or f"Kafka did not acknowledge within {within_s:g} s"
+            again_in_s = error.again_in_s if isinstance(error, Away) else None
+            raise Refused(
+                503, f"{detail}; send it again, a copy is dropped", retry_after_s=again_in_s
+            ) from error
+
+    async def query(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Ask ClickHouse.
+
+        Raises:
+            Refused: 503; it does not answer.
+            WarehouseRefused: it answers that the question is wrong.
+        """
+        within_s = self.limits.query_timeout
+        try:
+            with self.shield.clickhouse.call():
+                async with asyncio.timeout(within_s):
+                    warehouse = await self.lookup.warehouse()
+                    return await warehouse.query(sql, parameters)
         except (Retryable, TimeoutError) as error:
-            detail = str(error) or f"Kafka did not acknowledge within {self.options.publish_timeout_s:g} s"
-            raise Refused(503, f"{detail}; send it again, a copy is dropped") from error
+            again_in_s = error.again_in_s if isinstance(error, Away) else None
+            raise Refused(503, "ClickHouse does not answer", retry_after_s=again_in_s) from error
+
+
+def caller_of(request: Request) -> Identity:
+    """Return who asks, as the guard found out."""
+    caller: Identity = request.state.identity
+    return caller
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -77,7 +122,7 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-async def read_body(request: Request, options: Options) -> bytes:
+async def read_body(request: Request, limits: Limits) -> bytes:
     """Read a request's body within its limits of size and time.
 
     Raises:
@@ -86,25 +131,25 @@ async def read_body(request: Request, options: Options) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "compressed bodies are not supported", field="content-encoding")
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > options.max_body_bytes:
-        raise _too_large(options)
+    if declared.isdecimal() and int(declared) > limits.max_body_bytes:
+        raise _too_large(limits)
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(options.body_timeout_s):
+        async with asyncio.timeout(limits.body_timeout):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > options.max_body_bytes:
-                    raise _too_large(options)
+                if size > limits.max_body_bytes:
+                    raise _too_large(limits)
                 chunks.append(chunk)
     except TimeoutError as error:
-        raise Refused(408, f"the body did not arrive within {options.body_timeout_s:g} s") from error
+        raise Refused(408, f"the body did not arrive within {limits.body_timeout:g} s") from error
     except ClientDisconnect as error:
         raise Refused(400, "the connection closed before the body was complete") from error
     return b"".join(chunks)
 
 
-def _too_large(options: Options) -> Refused:
+def _too_large(limits: Limits) -> Refused:
     return Refused(
-        413, f"the body is larger than {options.max_body_bytes} bytes", reason="oversized", field=""
+        413, f"the body is larger than {limits.max_body_bytes} bytes", reason="oversized", field=""
     )

@@ -1,9 +1,8 @@
-"""The outermost layer: consumes every HTTP request, adds an id and security headers to its answer, logs it.
+"""The outermost layer: every HTTP request in, an id and security headers on its answer, log and audit out.
 
 Plain ASGI, since it runs for every event.
 """
 
-import ipaddress
 import logging
 import re
 import secrets
@@ -14,8 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.runtime import metrics
 from infra.runtime.log import get_logger
+from serving.gateway.addresses import masked
+from serving.gateway.audit import Trail
+from serving.gateway.identity import UNKNOWN, Identity
 from serving.gateway.options import AccessLog
 from serving.gateway.problems import Refused, problem
+from serving.gateway.scopes import CHANGING, Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +39,21 @@ _SECURITY: Final = [
 class Edge:
     """Wraps the application. Bodies are never logged, and of a client's address only its network."""
 
-    def __init__(self, app: ASGIApp, access_log: AccessLog) -> None:
+    def __init__(self, app: ASGIApp, access_log: AccessLog, trail: Trail | None = None) -> None:
         self._app = app
+        self._access_log = access_log
+        self._trail = trail
         self._served: Callable[..., None] | None = None
-        # Asked once: structlog builds a whole line before the standard logger drops it.
-        if access_log != "off" and logging.getLogger(_NAME).isEnabledFor(_LEVELS[access_log]):
-            self._served = getattr(_log, access_log)
+        self.relevel()
+
+    def relevel(self) -> None:
+        """Ask again whether served requests are logged, after the log level has changed.
+
+        Asked in advance: structlog builds a whole line before the standard logger drops it.
+        """
+        level = self._access_log
+        wanted = level != "off" and logging.getLogger(_NAME).isEnabledFor(_LEVELS[level])
+        self._served = getattr(_log, level) if wanted else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,6 +83,7 @@ class Edge:
             if status == 0:
                 failure = Refused(500, "something unexpected happened; the log has more under this id")
                 await problem(failure, request_id)(scope, receive, dressed)
+            self._note(scope, request_id, 500)
             return
         metrics.observe_request(scope["path"], scope["method"], status, time.perf_counter() - started)
         if status >= 500:
@@ -79,16 +92,30 @@ class Edge:
             _log.info("request.refused", **_fields(scope, request_id, status, started))
         elif self._served is not None:
             self._served("request.served", **_fields(scope, request_id, status, started))
+        self._note(scope, request_id, status)
 
-
-def masked(address: str) -> str:
-    """Keep the network of a client's address: a /24 of IPv4, a /48 of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    bits = 24 if parsed.version == 4 else 48
-    return str(ipaddress.ip_network((parsed, bits), strict=False))
+    def _note(self, scope: Scope, request_id: str, status: int) -> None:
+        """Put the request into the audit, if it belongs there; probes, which anybody may ask, do not."""
+        if self._trail is None:
+            return
+        state = scope["state"]
+        need: Need | None = state.get("need")
+        if need is not None and need.scope is None:
+            return
+        if status < 400 and (need is None or need.scope not in CHANGING):
+            return
+        caller: Identity = state.get("identity", UNKNOWN)
+        client = scope.get("client")
+        method = scope["method"] if scope["method"] in metrics.METHODS else "other"
+        action = f"{method} {need.route if need is not None else 'other'}"
+        address = masked(client[0]) if client else ""
+        if status < 400:
+            self._trail.done(caller.audited, action, status=status, request_id=request_id, address=address)
+        else:
+            detail = state.get("refusal", "")
+            self._trail.refused(
+                caller.audited, action, status=status, request_id=request_id, address=address, detail=detail
+            )
 
 
 def _request_id(scope: Scope) -> str:
@@ -101,6 +128,7 @@ def _request_id(scope: Scope) -> str:
 
 def _fields(scope: Scope, request_id: str, status: int, started: float) -> dict[str, str | int | float]:
     client = scope.get("client")
+    caller: Identity = scope["state"].get("identity", UNKNOWN)
     return {
         "request_id": request_id,
         "method": scope["method"],
@@ -108,4 +136,5 @@ def _fields(scope: Scope, request_id: str, status: int, started: float) -> dict[
         "status": status,
         "ms": round((time.perf_counter() - started) * 1000, 2),
         "client": masked(client[0]) if client else "",
+        "who": caller.audited,
     }

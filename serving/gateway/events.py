@@ -11,7 +11,8 @@ from schemas.errors import Rejected
 from schemas.raw import RawEvent
 from schemas.record import Coordinates, Outgoing
 from serving.gateway.bindings import Received, as_structured, events_of
-from serving.gateway.core import Gateway, gateway_of, read_body
+from serving.gateway.core import Gateway, caller_of, gateway_of, read_body
+from serving.gateway.identity import Identity
 from serving.gateway.problems import Refused, answer, refused, status_of
 
 _ACCEPTED: Final = 202
@@ -24,28 +25,28 @@ async def post_events(request: Request) -> Response:
     accepted, 400 with the same list when none was.
     """
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.options)
+    body = await read_body(request, gateway.limits)
     try:
-        received = events_of(request.headers, body, max_events=gateway.options.max_events)
+        received = events_of(request.headers, body, max_events=gateway.limits.max_events)
         if received.single:
-            return await _one(gateway, received.events[0])
+            return await _one(gateway, received.events[0], caller_of(request))
     except Rejected as error:
         raise refused(error) from error
-    return await _many(gateway, received.events)
+    return await _many(gateway, received.events, caller_of(request))
 
 
-async def _one(gateway: Gateway, event: Received) -> Response:
+async def _one(gateway: Gateway, event: Received, caller: Identity) -> Response:
     try:
         decoded = gateway.judge.judge(event)
     except Rejected:
         metrics.count_events(accepted=0, rejected=1)
         raise
-    (coordinates,) = await gateway.publish([_record(event, decoded)])
+    (coordinates,) = await gateway.publish([_record(event, decoded)], caller)
     metrics.count_events(accepted=1, rejected=0)
     return answer(_accepted(decoded, coordinates), _ACCEPTED)
 
 
-async def _many(gateway: Gateway, events: list[Received]) -> Response:
+async def _many(gateway: Gateway, events: list[Received], caller: Identity) -> Response:
     results: list[dict[str, Any]] = []
     accepted: list[tuple[int, RawEvent]] = []
     records: list[Outgoing] = []
@@ -58,11 +59,16 @@ async def _many(gateway: Gateway, events: list[Received]) -> Response:
             results.append({"index": index, "status": _ACCEPTED})
             accepted.append((index, decoded))
             records.append(_record(event, decoded))
-    summary = {"accepted": len(accepted), "rejected": len(events) - len(accepted), "results": results}
+    summary: dict[str, Any] = {
+        "accepted": len(accepted),
+        "rejected": len(events) - len(accepted),
+        "results": results,
+    }
     if not accepted:
         metrics.count_events(accepted=0, rejected=len(events))
         raise Refused(400, "no event of the request was accepted", **summary)
-    for (index, decoded), coordinates in zip(accepted, await gateway.publish(records), strict=True):
+    placed = await gateway.publish(records, caller)
+    for (index, decoded), coordinates in zip(accepted, placed, strict=True):
         results[index].update(_accepted(decoded, coordinates))
     metrics.count_events(accepted=len(accepted), rejected=len(events) - len(accepted))
     return answer(summary, _ACCEPTED)

@@ -13,7 +13,8 @@ from schemas.errors import Reason, Rejected
 from schemas.label import Label, number_of
 from schemas.record import Outgoing
 from schemas.release import Task
-from serving.gateway.core import Gateway, gateway_of, read_body
+from serving.gateway.core import Gateway, caller_of, gateway_of, read_body
+from serving.gateway.identity import Identity
 from serving.gateway.problems import Refused, answer, refused, status_of
 
 _ONE_OR_MANY: Final = msgspec.json.Decoder(dict[str, Any] | list[Any])
@@ -22,26 +23,26 @@ _ONE_OR_MANY: Final = msgspec.json.Decoder(dict[str, Any] | list[Any])
 async def post_labels(request: Request) -> Response:
     """Take one label or a list; `labelled_at` defaults to now. A label for an event still to come is fine."""
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.options)
+    body = await read_body(request, gateway.limits)
     try:
         sent = _ONE_OR_MANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, str(error), reason=Reason.MALFORMED_JSON.value, field="") from error
     if isinstance(sent, list):
-        return await _many(gateway, sent)
+        return await _many(gateway, sent, caller_of(request))
     try:
         label = _label(gateway, sent)
     except Rejected as error:
         metrics.count_labels(accepted=0, rejected=1)
         raise refused(error) from error
-    (coordinates,) = await gateway.publish([_record(label)])
+    (coordinates,) = await gateway.publish([_record(label)], caller_of(request))
     metrics.count_labels(accepted=1, rejected=0)
     return answer({"source": label.source, "id": label.id, "coordinates": coordinates}, 202)
 
 
-async def _many(gateway: Gateway, sent: list[Any]) -> Response:
-    if len(sent) > gateway.options.max_events:
-        raise Refused(413, f"{len(sent)} labels in one request; send at most {gateway.options.max_events}")
+async def _many(gateway: Gateway, sent: list[Any], caller: Identity) -> Response:
+    if len(sent) > gateway.limits.max_events:
+        raise Refused(413, f"{len(sent)} labels in one request; send at most {gateway.limits.max_events}")
     records: list[Outgoing] = []
     refusals: list[dict[str, Any]] = []
     for index, one in enumerate(sent):
@@ -62,7 +63,7 @@ async def _many(gateway: Gateway, sent: list[Any]) -> Response:
         raise Refused(
             400, "no label of the request was accepted", accepted=0, rejected=len(sent), results=refusals
         )
-    await gateway.publish(records)
+    await gateway.publish(records, caller)
     metrics.count_labels(accepted=len(records), rejected=len(refusals))
     return answer({"accepted": len(records), "rejected": len(refusals), "results": refusals}, 202)
 
@@ -76,7 +77,11 @@ def _label(gateway: Gateway, sent: Any) -> Label:
     if not isinstance(sent, dict):
         raise Rejected(Reason.WRONG_TYPE, "a label is a JSON object")
     now = gateway.clock.now()
-    label = codec.decode(codec.encode({"labelled_at": now, **sent}), Label)
+    try:
+        encoded = codec.encode({"labelled_at": now, **sent})
+    except RecursionError as error:
+        raise Rejected(Reason.MALFORMED_JSON, "the label is nested too deeply") from error
+    label = codec.decode(encoded, Label)
     if label.stream not in gateway.settings.config.streams:
         known = ", ".join(gateway.settings.config.streams)
         raise Rejected(

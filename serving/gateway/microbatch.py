@@ -10,10 +10,14 @@ from contextlib import suppress
 from typing import Protocol
 
 from infra.runtime.log import get_logger
-from schemas.errors import Fatal, Retryable
+from schemas.errors import Fatal, HeadraceError, Retryable
 from schemas.record import Coordinates, Outgoing
 
 _log = get_logger(__name__)
+
+
+class Unsent(HeadraceError):
+    """A batch that could not be sent although the brokers answer, such as for a record that is too large."""
 
 
 class Sink(Protocol):
@@ -25,16 +29,20 @@ class Sink(Protocol):
 
 
 class MicroBatcher:
-    """A queue before the producer, at most `max_pending` records long."""
+    """A queue before the producer; `serving.gateway.load` bounds it."""
 
-    def __init__(self, sink: Sink, *, max_pending: int, max_batch: int = 2000) -> None:
+    def __init__(self, sink: Sink, *, max_batch: int = 2000) -> None:
         self._sink = sink
-        self._max_pending = max_pending
         self._max_batch = max_batch
         self._waiting: list[tuple[Sequence[Outgoing], asyncio.Future[list[Coordinates]]]] = []
         self._pending = 0
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Return how many records wait to be sent."""
+        return self._pending
 
     def start(self) -> None:
         """Begin to forward what is published."""
@@ -55,13 +63,12 @@ class MicroBatcher:
         """Return the coordinates of the records once the brokers have acknowledged all of them.
 
         Raises:
-            Retryable: too much is pending, or the brokers did not acknowledge.
+            Retryable: the brokers did not acknowledge.
+            Unsent: the batch that these were in could not be sent, perhaps for another's sake.
             Fatal: the gateway has stopped forwarding.
         """
         if self._worker is None or self._worker.done():
             raise Fatal("the gateway does not forward records; restart it")
-        if self._pending + len(records) > self._max_pending:
-            raise Retryable(f"{self._pending} records are waiting for Kafka already")
         future: asyncio.Future[list[Coordinates]] = asyncio.get_running_loop().create_future()
         self._waiting.append((records, future))
         self._pending += len(records)
@@ -110,4 +117,4 @@ def _fail(
 ) -> None:
     for _, future in batch:
         if not future.done():
-            future.set_exception(error if isinstance(error, Retryable) else Retryable(str(error)))
+            future.set_exception(error if isinstance(error, Retryable) else Unsent(str(error)))

@@ -8,12 +8,18 @@ from fastapi import FastAPI
 from schemas.label import Label
 from schemas.prediction import Prediction
 from serving.gateway.bindings import BATCH, NDJSON, STRUCTURED
+from serving.gateway.inference.openapi import paths as inference_paths
+from serving.gateway.scopes import SCOPES
 
 _PROBLEM: Final = {
     "description": "refused; the problem names reason and field",
     "content": {"application/problem+json": {}},
 }
 _ACCEPTED_OR_NOT: Final = {"202": {"description": "accepted"}, "4XX": _PROBLEM, "503": _PROBLEM}
+_LOGINS: Final = {
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "an API key, or a JSON Web Token"},
+}
 
 
 def describe(app: FastAPI) -> None:
@@ -26,16 +32,32 @@ def _document(title: str, version: str) -> dict[str, Any]:
     (label, prediction), components = msgspec.json.schema_components(
         (Label, Prediction), ref_template="#/components/schemas/{name}"
     )
+    inference, schemas = inference_paths()
     paths = {
         "/v1/events": {"post": _events()},
         "/v1/labels": {"post": _labels(label)},
         "/v1/predictions": {"get": _predictions(prediction)},
+        "/v1/predictions/stream": {"get": _stream()},
         "/livez": {"get": _probe("Whether the gateway runs")},
         "/readyz": {"get": _probe("Whether Kafka, Redis and ClickHouse answer it")},
         "/metrics": {"get": _probe("Prometheus metrics")},
+        **inference,
     }
-    info = {"title": title, "version": version}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": components}}
+    for path, operations in paths.items():
+        for operation in operations.values():
+            operation["security"] = _security(path)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "paths": paths,
+        "components": {"schemas": components | schemas, "securitySchemes": _LOGINS},
+    }
+
+
+def _security(path: str) -> list[dict[str, list[str]]]:
+    """Say what a route asks for, where the gateway asks at all; nothing of the probes."""
+    scope = SCOPES[path]
+    return [] if scope is None else [{login: [scope.value]} for login in _LOGINS]
 
 
 def _events() -> dict[str, Any]:
@@ -70,7 +92,22 @@ def _predictions(prediction: dict[str, Any]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "query", "required": True, "schema": text} for name in ("source", "id")
         ],
-        "responses": {"200": found, "404": _PROBLEM},
+        "responses": {"200": found, "4XX": _PROBLEM, "503": _PROBLEM},
+    }
+
+
+def _stream() -> dict[str, Any]:
+    text = {"type": "string"}
+    named = [{"name": name, "in": "query", "schema": text} for name in ("stream", "source")]
+    last = {"name": "last-event-id", "in": "header", "schema": text, "description": "go on from there"}
+    return {
+        "summary": "Follow the predictions as server-sent events, each with the id to go on from",
+        "parameters": [*named, last],
+        "responses": {
+            "200": {"description": "predictions", "content": {"text/event-stream": {"schema": text}}},
+            "4XX": _PROBLEM,
+            "503": _PROBLEM,
+        },
     }
 
 

@@ -1,12 +1,15 @@
-"""What the gateway is started with beyond the settings: its port, its limits and how much it logs.
+"""What the gateway is started with beyond `headrace.toml`: its port and how much it logs.
 
 HEADRACE_GATEWAY_PORT        listen on exactly this port (0: any free one); default 8080 where it is free
 HEADRACE_GATEWAY_ACCESS_LOG  `off`, `debug` (default) or `info`: the level of a served request's line
+HEADRACE_JWT_SECRET          the shared secret of HS* tokens, instead of `gateway.jwt.secret_file`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self, cast
+
+from pydantic import SecretStr
 
 from schemas.errors import Fatal
 
@@ -15,16 +18,12 @@ AccessLog = Literal["off", "debug", "info"]
 
 @dataclass(frozen=True)
 class Options:
-    """Limits of the gateway. A request beyond one of them is refused, never half-taken."""
+    """How this process listens and logs; what is limited stands in `schemas.gateway`."""
 
     port: int | None = None
     access_log: AccessLog = "debug"
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_events: int = 20_000
-    max_pending: int = 50_000
-    body_timeout_s: float = 15.0
-    publish_timeout_s: float = 10.0
     check_timeout_s: float = 1.5
+    jwt_secret: SecretStr = field(default=SecretStr(""))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -39,4 +38,5 @@ class Options:
         log = environ.get("HEADRACE_GATEWAY_ACCESS_LOG", "debug").strip().lower()
         if log not in {"off", "debug", "info"}:
             raise Fatal(f"HEADRACE_GATEWAY_ACCESS_LOG is {log!r}; give off, debug or info")
-        return cls(port=int(port) if port else None, access_log=cast("AccessLog", log))
+        secret = SecretStr(environ.get("HEADRACE_JWT_SECRET", ""))
+        return cls(port=int(port) if port else None, access_log=cast("AccessLog", log), jwt_secret=secret)

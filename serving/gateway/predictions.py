@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from infra.runtime.warehouse import WarehouseRefused
-from schemas.errors import Retryable
 from schemas.prediction import Prediction
 from serving.gateway.core import gateway_of
 from serving.gateway.problems import Refused, answer
@@ -30,12 +29,8 @@ async def get_prediction(request: Request) -> Response:
     if not source or not event_id:
         missing = "id" if source else "source"
         raise Refused(400, "name the event: ?source=…&id=…, or /v1/predictions/{source}/{id}", field=missing)
-    gateway = gateway_of(request)
     try:
-        warehouse = await gateway.lookup.warehouse()
-        rows = await warehouse.query(_NEWEST, {"source": source, "id": event_id})
-    except Retryable as error:
-        raise Refused(503, "ClickHouse does not answer") from error
+        rows = await gateway_of(request).query(_NEWEST, {"source": source, "id": event_id})
     except WarehouseRefused as error:
         if not any(name in str(error) for name in _UNKNOWN_TABLE):
             raise

@@ -1,5 +1,6 @@
 """Refusals: errors of the gateway's parts in, RFC 9457 problem documents out."""
 
+import math
 from typing import Any, Final
 
 import msgspec
@@ -16,24 +17,43 @@ _STATUS: Final = {
 }
 _TITLES: Final = {
     400: "The request cannot be read",
+    401: "The caller is not known",
+    403: "The caller may not do this",
     404: "There is nothing here",
     408: "The request came too slowly",
     413: "The request is too large",
     415: "The media type is not supported",
     422: "The event breaks its contract",
+    429: "The caller asks for too much",
     500: "The gateway failed",
     503: "The gateway cannot take this now",
 }
 
 
 class Refused(Exception):
-    """A request that is answered with a problem; `extra` holds further members of the document."""
+    """A request that is answered with a problem; `extra` holds further members of the document.
 
-    def __init__(self, status: int, detail: str, **extra: Any) -> None:
+    `retry_after_s` says when it is worth another try; a 503 without it says: in a second.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        challenge: str = "",
+        **extra: Any,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.extra = extra
+        self.headers: dict[str, str] = {}
+        if status == 503 or retry_after_s is not None:
+            self.headers["retry-after"] = str(max(1, math.ceil(retry_after_s or 1)))
+        if challenge:
+            self.headers["www-authenticate"] = challenge
 
 
 def status_of(reason: Reason) -> int:
@@ -43,7 +63,7 @@ def status_of(reason: Reason) -> int:
 
 def refused(error: Rejected) -> Refused:
     """Turn a contract's rejection into an HTTP refusal that names the reason and the field."""
-    named = {"reason": error.reason.value, "field": _in_http(error.field)}
+    named: dict[str, Any] = {"reason": error.reason.value, "field": _in_http(error.field)}
     return Refused(status_of(error.reason), error.message, **named)
 
 
@@ -68,6 +88,5 @@ def problem(error: Refused, request_id: str = "") -> Response:
         **error.extra,
     }
     response = answer(document, error.status, "application/problem+json")
-    if error.status == 503:
-        response.headers["retry-after"] = "1"
+    response.headers.update(error.headers)
     return response

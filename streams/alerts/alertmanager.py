@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from infra.runtime.clock import Clock
-from schemas.drift import DriftAlert
+from schemas.drift import DriftAlert, Signal
 from streams.alerts.channel import Place, nowhere
 from streams.alerts.persistence import Outcome, persist
 from streams.alerts.post import Poster
@@ -21,6 +21,7 @@ from streams.alerts.post import Poster
 NAME: Final = "HeadraceDrift"
 _MISSED: Final = 4  # so many repetitions may fail before the alert counts as resolved, as Prometheus has it
 _TEST_LASTS: Final = timedelta(minutes=5)
+_NOTICE_LASTS: Final = timedelta(hours=1)
 
 _Subject = tuple[str, str, str]
 
@@ -55,7 +56,7 @@ class Alertmanager:
         subject = _subject(alert)
         if alert.recovered:
             self._standing.pop(subject, None)
-        elif "test" not in alert.evidence:
+        elif "test" not in alert.evidence and alert.signal is not Signal.ROLLBACK:
             self._standing[subject] = alert
 
     async def repeat(self) -> None:
@@ -76,6 +77,8 @@ class Alertmanager:
             return alert.raised_at
         if "test" in alert.evidence:
             return alert.raised_at + _TEST_LASTS
+        if alert.signal is Signal.ROLLBACK:  # it is done: nothing stands that could end
+            return alert.raised_at + _NOTICE_LASTS
         return self._clock.now() + self._lasts
 
 

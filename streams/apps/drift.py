@@ -32,7 +32,7 @@ from schemas.codec import decode
 from schemas.config import Stream
 from schemas.copies import Copies
 from schemas.dead import Dead
-from schemas.drift import DriftAlert
+from schemas.drift import DriftAlert, Signal
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
 from schemas.record import Coordinates
@@ -157,7 +157,11 @@ class DriftWorker:
                 watch.restore(checkpoint.watches[name])
                 continue
             for alert in written:
-                if alert.stream == name and "test" not in alert.evidence:
+                if (
+                    alert.stream == name
+                    and alert.signal is not Signal.ROLLBACK
+                    and "test" not in alert.evidence
+                ):
                     watch.seen(alert)
         await self._seek(consumer, {} if checkpoint is None else checkpoint.positions)
         unsent = [alert for alert in checkpoint.outbox if alert.id not in known] if checkpoint else []

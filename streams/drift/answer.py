@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import msgspec
 
-from schemas.label import number_of
+from schemas.label import is_right
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Moment
 from streams.drift.rows import Event
@@ -51,13 +51,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def can_be(self, truth: str) -> bool:
         """Tell whether a truth is one that an answer can be held against: a regression's is a number."""
-        return self.tolerance is None or number_of(truth) is not None
+        return is_right(truth, self.label, self.score, self.tolerance) is not None
 
     def misses(self, truth: str) -> bool:
         """Tell whether an answer is wrong; of a regression, further from the truth than its tolerance."""
-        if self.tolerance is None:
-            return self.label != truth
-        return not abs(self.score - float(truth)) <= self.tolerance
+        return not is_right(truth, self.label, self.score, self.tolerance)
 
 
 def unpacked(fields: Sequence[Any]) -> Answer:

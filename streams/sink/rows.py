@@ -18,6 +18,7 @@ from schemas.topics import Topic
 TABLES: Final[dict[str, str]] = {
     topics.CLEAN.name: "events",
     topics.PREDICTIONS.name: "predictions",
+    topics.SHADOW.name: "shadows",
     topics.LABELS.name: "labels",
     topics.ALERTS.name: "alerts",
     topics.RELEASES.name: "releases",
@@ -25,6 +26,7 @@ TABLES: Final[dict[str, str]] = {
     topics.LOOP.name: "loop",
     topics.DEAD.name: "dead",
     topics.CONTROL.name: "control",
+    topics.AUDIT.name: "audit",
 }
 """The table of each topic."""
 

@@ -8,6 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from hypothesis import strategies as st
 
+from schemas.audit import Audit
 from schemas.clean import Clean
 from schemas.control import Control
 from schemas.copies import Copies
@@ -16,8 +17,10 @@ from schemas.drift import DriftAlert
 from schemas.label import Label
 from schemas.prediction import Prediction
 from schemas.release import Manifest, Release, Swap, Transition
+from schemas.shadow import Shadow
 
 CONTRACTS: tuple[type[msgspec.Struct], ...] = (
+    Audit,
     Clean,
     Copies,
     Dead,
@@ -25,6 +28,7 @@ CONTRACTS: tuple[type[msgspec.Struct], ...] = (
     Label,
     Manifest,
     Prediction,
+    Shadow,
     Release,
     Swap,
     Transition,

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from infra.clickhouse.migrate import migrate
 from infra.demo.bad import WRONG
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Endpoints, Settings, parse
@@ -39,7 +40,6 @@ kind = "sensor"
 [streams.logs]
 kind = "log"
 """
-MIGRATION = Path(__file__).parents[2] / "infra/clickhouse/migrations/0002_predictions.sql"
 
 
 @pytest.fixture
@@ -187,10 +187,7 @@ async def test_prediction_is_looked_up_in_clickhouse(
     assert (await http.get("/v1/predictions/a/b")).status == 404
     database = settings.config.database
     warehouse = await Warehouse.open(settings.endpoints.clickhouse, database)
-    await warehouse.command(f"CREATE DATABASE {database}")
-    await warehouse.command(
-        MIGRATION.read_text(encoding="utf-8").replace("{database}", database).rstrip("; \n")
-    )
+    await migrate(warehouse)
     now = datetime(2026, 3, 14, 9, 26, 53, 123456, UTC)
     answer = Prediction(
         stream="requests",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,19 @@ import typer
 from typer.testing import CliRunner, Result
 
 from infra.cli import models
+from infra.cli.promote import _send
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Endpoints, Settings, load
 from schemas import codec, topics
+from schemas.config import Rollout
 from schemas.errors import Fatal
 from schemas.release import Release, State, Swap, Task
 from tests.installation import environment_of
 from tests.unit.serving.releases import lay_out, sensor
 from tests.waiting import eventually
+from trainers import folders
+from trainers.rollout.records import begun
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -117,6 +122,27 @@ def test_workers_follow_a_promotion_and_a_rollback(headrace: Command, settings: 
         1: "serving", 2: "rolled_back", 3: "rolled_back",
     }  # fmt: skip
     assert rows[1]["aliases"] == ["champion"]
+
+
+def test_a_canary_is_listed_and_taken_back(headrace: Command, settings: Settings) -> None:
+    """Its stage and share are shown; a rollback takes it back first, a second one what serves."""
+    headrace("promote", "1")
+    headrace("promote", "2")
+    serving = _read(settings, topics.RELEASES, Release)[-1]
+    third = folders.record(settings.releases, "host", 3)
+    staged = begun(third, serving, Rollout(canary=0.1), datetime.now(UTC))
+    asyncio.run(_send(settings, [staged], 0.0))
+    rows = {row["version"]: row for row in json.loads(headrace("list", "--json").stdout)}
+    assert [rows[version]["state"] for version in (1, 2, 3)] == ["released", "serving", "canary"]
+    assert (rows[3]["rollout"]["share"], rows[3]["rollout"]["against"]) == (0.1, 2)
+    assert "canary (10% against 2, at least until" in headrace("list").stdout
+    assert "host 3 is taken back" in headrace("rollback", "--reason", "too slow").stdout
+    rows = {row["version"]: row for row in json.loads(headrace("list", "--json").stdout)}
+    assert [rows[version]["state"] for version in (1, 2, 3)] == ["released", "serving", "rolled_back"]
+    assert rows[3]["rollout"] is None
+    headrace("rollback")
+    rows = {row["version"]: row for row in json.loads(headrace("list", "--json").stdout)}
+    assert [rows[version]["state"] for version in (1, 2, 3)] == ["serving", "rolled_back", "rolled_back"]
 
 
 def test_a_broken_release_is_not_announced(headrace: Command, settings: Settings) -> None:

@@ -28,6 +28,8 @@ _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 15.0
 
 Idle = Callable[[], Awaitable[None]]
+Limit = int | Callable[[], int]
+"""The most records of a round, or who says so before each."""
 
 
 class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -62,13 +64,13 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         self._failure: Exception | None = None
         self.progressed = False
 
-    async def run(self, *, max_records: int, max_wait_s: float, idle: Idle | None = None) -> None:
+    async def run(self, *, max_records: Limit, max_wait_s: float, idle: Idle | None = None) -> None:
         """Process until cancelled. `idle` runs between two rounds of batches, never during one."""
         try:
             await lifecycle.start(self._consumer)
             self._consumer.subscribe(self._topics, listener=self)
             while True:
-                await self._round(max_records, max_wait_s)
+                await self._round(max_records() if callable(max_records) else max_records, max_wait_s)
                 if idle is not None:
                     await idle()
         finally:
@@ -114,7 +116,7 @@ async def run_batches(
     group: str,
     topics: Sequence[Topic],
     handler: Handler,
-    max_records: int = 2000,
+    max_records: Limit = 2000,
     max_wait_s: float = 0.05,
     idle: Idle | None = None,
     stage: Stage | None = None,

@@ -11,7 +11,17 @@ from infra.runtime.metrics.cleaning import (
     forget_event_times,
     note_event_time,
 )
-from infra.runtime.metrics.gateway import count_events, count_labels, observe_request
+from infra.runtime.metrics.gateway import (
+    METHODS,
+    count_audit,
+    count_events,
+    count_labels,
+    count_refused,
+    observe_request,
+    set_circuit,
+    set_loop_lag,
+    set_settings_valid,
+)
 from infra.runtime.metrics.kafka import (
     count_failed_transaction,
     forget_lag,
@@ -25,6 +35,7 @@ from infra.runtime.metrics.learning import count_alert, count_run, observe_run
 from infra.runtime.metrics.serving import (
     count_cache_hits,
     count_predictions,
+    count_shadow,
     count_swap,
     observe_inference,
     set_model_version,
@@ -32,7 +43,9 @@ from infra.runtime.metrics.serving import (
 from infra.runtime.metrics.sink import count_buried, count_overtaken, count_rows, observe_insert
 
 __all__ = [
+    "METHODS",
     "count_alert",
+    "count_audit",
     "count_buried",
     "count_cache_hits",
     "count_cleaned",
@@ -43,8 +56,10 @@ __all__ = [
     "count_overtaken",
     "count_parked",
     "count_predictions",
+    "count_refused",
     "count_rows",
     "count_run",
+    "count_shadow",
     "count_swap",
     "forget_event_times",
     "forget_lag",
@@ -57,6 +72,9 @@ __all__ = [
     "observe_request",
     "observe_run",
     "observe_transaction",
+    "set_circuit",
+    "set_loop_lag",
     "set_model_version",
     "set_paused",
+    "set_settings_valid",
 ]

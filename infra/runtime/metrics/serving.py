@@ -22,6 +22,9 @@ INFERENCE_ROWS: Final = Counter(
 SWAPS: Final = Counter(
     "headrace_model_swaps_total", "Candidates by what became of them", ["model", "outcome"]
 )
+SHADOWS: Final = Counter(
+    "headrace_shadow_answers_total", "Events that two versions answered", ["model", "stage", "agreed"]
+)
 VERSION: Final = Gauge("headrace_model_version", "Version that answers now", ["model"])
 
 
@@ -42,8 +45,13 @@ def observe_inference(model: str, rows: int, seconds: float) -> None:
     INFERENCE_ROWS.labels(model).inc(rows)
 
 
+def count_shadow(model: str, stage: str, *, agreed: bool) -> None:
+    """Count an event that a second version answered too, while a release is on trial."""
+    SHADOWS.labels(model, stage, str(agreed).lower()).inc()
+
+
 def count_swap(model: str, outcome: str) -> None:
-    """Count a candidate; `outcome` is `swapped` or `rejected`."""
+    """Count a candidate; `outcome` is `swapped`, `rejected` or the stage it entered."""
     SWAPS.labels(model, outcome).inc()
 
 

@@ -14,11 +14,15 @@ from infra.runtime import metrics
 from infra.runtime.log import get_logger
 from schemas.errors import Fatal
 from serving.gateway.core import Gateway
+from serving.gateway.identity import UNKNOWN, Identity
 from serving.gateway.inference import grpc_wire
 from serving.gateway.inference.describe import EXTENSIONS, NAME, READY, UNAVAILABLE, VERSION, metadata
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.generated import open_inference_pb2 as messages
+from serving.gateway.inference.metadata import headers_of, network_of, request_id_of
 from serving.gateway.problems import Refused
+from serving.gateway.scopes import Scope
+from serving.gateway.shield import Shield
 
 SERVICE: Final = "inference.GRPCInferenceService"
 USUAL_PORT: Final = 8081
@@ -27,10 +31,15 @@ _MAX_CALLS: Final = 256
 _GRACE_S: Final = 10.0
 _CODES: Final = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
 }
+_AT_THE_DOOR: Final = frozenset({401, 403, 429})
+"""Refusals whose text goes into the audit: others may quote what was sent."""
 _log = get_logger(__name__)
 
 Call = Callable[[Any], Awaitable[Any]]
@@ -50,10 +59,10 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
         maximum_concurrent_rpcs=_MAX_CALLS,
         options=[
             ("grpc.so_reuseport", 0),  # a port that another gateway has is taken
-            ("grpc.max_receive_message_length", gateway.options.max_body_bytes),
+            ("grpc.max_receive_message_length", gateway.limits.max_body_bytes),
         ],
     )
-    server.add_generic_rpc_handlers((Service(gateway.inference).handlers(),))
+    server.add_generic_rpc_handlers((Service(gateway.inference, gateway.shield).handlers(),))
     port = _bind(server, record)
     await server.start()
     address = f"{_LOOPBACK}:{port}"
@@ -67,8 +76,9 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
 class Service:
     """`inference.GRPCInferenceService`: one method for each of the protocol's calls."""
 
-    def __init__(self, inference: Inference) -> None:
+    def __init__(self, inference: Inference, shield: Shield) -> None:
         self._inference = inference
+        self._shield = shield
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return the calls by name, as a server takes them."""
@@ -85,12 +95,48 @@ class Service:
             SERVICE,
             {
                 name: grpc.unary_unary_rpc_method_handler(
-                    _answered(name, call),
+                    self._guarded(name, call),
                     request_deserializer=request.FromString,
                     response_serializer=_serialized,
                 )
                 for name, (call, request) in calls.items()
             },
+        )
+
+    def _guarded(self, name: str, call: Call) -> Callable[[Any, Any], Awaitable[Any]]:
+        """Let in who may call; answer refusals with the protocol's status; keep faults to the log."""
+        needed = Scope.PREDICT if name == "ModelInfer" else Scope.READ
+
+        async def guarded(request: Any, context: Any) -> Any:
+            began = time.perf_counter()
+            status, detail, response, caller = 200, "", None, UNKNOWN
+            try:
+                caller = await self._shield.door.known(headers_of(context), network_of(context))
+                await self._shield.door.let_in(caller, needed)
+                response = await call(request)
+            except Refused as error:
+                status, detail = error.status, error.detail
+                _log.info("call.refused", call=name, status=status)
+            except Exception:  # noqa: BLE001  # a caller gets an answer, whatever broke
+                status, detail = 500, "something unexpected happened"
+                _log.exception("call.failed", call=name)
+            metrics.observe_request(f"/{SERVICE}/{name}", "POST", status, time.perf_counter() - began)
+            if response is None:
+                self._note(context, name, caller, status, detail)
+                await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), detail)
+            return response
+
+        return guarded
+
+    def _note(self, context: Any, name: str, caller: Identity, status: int, detail: str) -> None:
+        """Put a refused or failed call into the audit."""
+        self._shield.trail.refused(
+            caller.audited,
+            f"gRPC {name}",
+            status=status,
+            request_id=request_id_of(context),
+            address=network_of(context),
+            detail=detail if status in _AT_THE_DOOR else "",
         )
 
     async def server_live(self, _: messages.ServerLiveRequest) -> messages.ServerLiveResponse:
@@ -135,30 +181,6 @@ class Service:
             elif not request.ready:
                 index.models.add(name=entry.name, state=UNAVAILABLE, reason=entry.reason)
         return index
-
-
-def _answered(name: str, call: Call) -> Callable[[Any, Any], Awaitable[Any]]:
-    """Make a call answer refusals with the protocol's status, be counted, and keep its faults to the log."""
-
-    async def answered(request: Any, context: Any) -> Any:
-        began = time.perf_counter()
-        status, code, detail = 200, grpc.StatusCode.OK, ""
-        response = None
-        try:
-            response = await call(request)
-        except Refused as error:
-            status, detail = error.status, error.detail
-            code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
-            _log.info("call.refused", call=name, status=status)
-        except Exception:  # noqa: BLE001  # a caller gets an answer, whatever broke
-            status, code, detail = 500, grpc.StatusCode.INTERNAL, "something unexpected happened"
-            _log.exception("call.failed", call=name)
-        metrics.observe_request(f"/{SERVICE}/{name}", "POST", status, time.perf_counter() - began)
-        if response is None:
-            await context.abort(code, detail)
-        return response
-
-    return answered
 
 
 def _serialized(message: Any) -> bytes:

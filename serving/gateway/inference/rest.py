@@ -43,8 +43,7 @@ def in_protocol(handler: Handler) -> Handler:
             return await handler(request)
         except Refused as error:
             response = answer({"error": error.detail}, error.status)
-            if error.status == 503:
-                response.headers["retry-after"] = "1"
+            response.headers.update(error.headers)
             return response
 
     return handled
@@ -92,7 +91,7 @@ async def post_infer(request: Request) -> Response:
     """Answer a request's rows."""
     gateway = gateway_of(request)
     name, version = _named(request)
-    body = await read_body(request, gateway.options)
+    body = await read_body(request, gateway.limits)
     asked = json_wire.read(body, request.headers.get(json_wire.HEADER))
     answered = await gateway.inference.infer(name, version, asked.inputs)
     content, json_bytes = json_wire.write(asked.body, answered)
@@ -105,7 +104,7 @@ async def post_infer(request: Request) -> Response:
 async def post_index(request: Request) -> Response:
     """Answer with every model that `headrace.toml` names; `{"ready": true}` asks for those that serve."""
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.options)
+    body = await read_body(request, gateway.limits)
     ready = _only_ready(body)
     return answer(
         [

@@ -28,6 +28,7 @@ _UNITS: Final = {
     Signal.ESTIMATE: "answers",
     Signal.SILENCE: "sources",
     Signal.NOVELTY: "readings",
+    Signal.ROLLBACK: "events",
 }
 _HEADLINES: Final = {
     Signal.INPUT: "What comes in has changed",
@@ -37,6 +38,7 @@ _HEADLINES: Final = {
     Signal.QUALITY: "The quality of the events is worse",
     Signal.SILENCE: "Sources stopped sending",
     Signal.NOVELTY: "A reading is as it never was",
+    Signal.ROLLBACK: "A release did worse than the one before it",
 }
 
 

@@ -22,16 +22,19 @@ QUICK = Retry(attempts=3, first_s=0.01, longest_s=0.02)
 class Gateway:
     """Answers as the gateway does; `failures` are the statuses of the first requests."""
 
-    def __init__(self, failures: list[int]) -> None:
+    def __init__(self, failures: list[int], retry_after: str = "") -> None:
         self.failures = failures
+        self.headers = {"retry-after": retry_after} if retry_after else {}
+        self.keys: list[str] = []
         self.requests: list[int] = []
         self.labels: list[dict[str, str]] = []
         self.asked = 0
 
     async def events(self, request: web.Request) -> web.Response:
         body = await request.read()
+        self.keys.append(request.headers.get("authorization", ""))
         if self.failures:
-            return web.json_response({"detail": "busy"}, status=self.failures.pop(0))
+            return web.json_response({"detail": "busy"}, status=self.failures.pop(0), headers=self.headers)
         try:
             events = json.loads(body)
         except ValueError:
@@ -105,6 +108,31 @@ async def test_publish_tries_again():
     async with served(gateway) as url, Client(url, retry=QUICK) as client:
         receipt = await client.publish([event(1)])
     assert len(receipt.accepted) == 1
+
+
+async def test_publish_waits_as_it_is_asked_to():
+    """`Retry-After` counts where it is longer than the client's own pause; one of hours ends the attempts."""
+    loop = asyncio.get_running_loop()
+    async with served(Gateway([503], "1")) as url, Client(url, retry=QUICK) as client:
+        began = loop.time()
+        await client.publish([event(1)])
+        assert loop.time() - began >= 1.0
+    gateway = Gateway([429] * 3, "3600")
+    async with served(gateway) as url, Client(url, retry=QUICK) as client:
+        with pytest.raises(Retryable, match="3600 s: 429 busy"):
+            await client.publish([event(1)])
+    assert len(gateway.failures) == 2
+
+
+async def test_a_key_is_sent_with_every_request():
+    """As a Bearer token; without one there is no such header."""
+    gateway = Gateway([503])
+    async with served(gateway) as url:
+        async with Client(url, key="hr_x", retry=QUICK) as client:
+            await client.publish([event(1)])
+        async with Client(url, retry=QUICK) as client:
+            await client.publish([event(1)])
+    assert gateway.keys == ["Bearer hr_x", "Bearer hr_x", ""]
 
 
 async def test_publish_gives_up_after_its_attempts():

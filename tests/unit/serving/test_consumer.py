@@ -19,9 +19,10 @@ from schemas.errors import Fatal, Reason, Retryable
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind, Outgoing
 from schemas.release import Swap, Task
+from serving.answers import judge
 from serving.batching import Policy
 from serving.cache import Cache, Local
-from serving.consumer import Serving, inference_threads, judge
+from serving.consumer import Serving, inference_threads
 from serving.follow_releases import ANSWERED, Models, released
 from serving.predictor import BadAnswer
 from serving.slot import Served

@@ -14,7 +14,7 @@ import pytest
 from infra.backtest.live.store import Store
 from infra.runtime.clock import ManualClock
 from schemas import codec, topics
-from schemas.config import Learn, Stream
+from schemas.config import Learn, Rollout, Stream
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.record import Outgoing
 from schemas.release import Release, Transition
@@ -263,3 +263,46 @@ async def test_a_release_is_followed_up_when_twice_as_much_is_known(home: Path) 
     assert last is not None
     assert (last.name, last.attempt, last.base, last.rows) == ("host-a-again-2", 2, 2, 600)
     assert [job.champion.version for job in world.jobs() if job.champion] == [1, 2]
+
+
+async def test_after_a_rollback_the_loop_learns_on_from_the_version_before(home: Path) -> None:
+    """The drift stands: with twice the labels another candidate is tuned, from what serves again."""
+    world = World(home)
+    async with world.running():
+        await world.serving()
+        first = world.loop.champion
+        world.clock.advance(3600)
+        world.loop.alerts.put_nowait(alert("a"))
+        await world.until("watching", 2)
+        second = world.loop.champion
+        assert first is not None
+        assert second is not None
+        assert second.rollout is not None
+        assert (second.rollout.against, second.rollout.against_sha256) == (1, first.sha256)
+        world.shared.champions["host"] = first
+        world.shared.rolled_back["host"] = {2}
+        world.shared.runs.take_back("host", 2)
+        world.rows.add(samples.readings(3, 300, shift=0.8, after_s=2000))
+        await world.until("watching", 3)
+    runs = world.shared.runs.all("host")
+    assert [(run.state, run.version, run.base) for run in runs[1:]] == [
+        ("rolled_back", 2, 1),
+        ("released", 3, 1),
+    ]
+    assert [job.champion.version for job in world.jobs() if job.champion] == [1, 1]
+
+
+async def test_a_staged_release_leaves_the_champion_in_place(home: Path) -> None:
+    """With a canary the loop says so, and goes on comparing with what serves."""
+    world = World(home)
+    world.stream = world.stream.model_copy(update={"rollout": Rollout(canary=0.1)})
+    async with world.running():
+        await world.serving()
+        world.clock.advance(3600)
+        world.loop.alerts.put_nowait(alert("a"))
+        step = await world.until("released", 2)
+        await world.until("watching", 2)
+    assert step.message.startswith("in canary")
+    assert world.loop.champion is not None
+    assert world.loop.champion.version == 1
+    assert world.shared.staged["host"].version == 2

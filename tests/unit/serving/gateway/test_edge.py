@@ -3,7 +3,8 @@
 import pytest
 
 from schemas.errors import Fatal
-from serving.gateway.edge import Edge, masked
+from serving.gateway.addresses import masked
+from serving.gateway.edge import Edge
 from serving.gateway.options import Options
 
 

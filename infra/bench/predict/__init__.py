@@ -1,0 +1,1 @@
+"""How fast real log lines are answered on a stream, and whether the cache changes an answer."""

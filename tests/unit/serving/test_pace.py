@@ -1,0 +1,36 @@
+"""How many events a transaction takes: many that the cache knows, few that the model has to read."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.pace import LEAST, MOST, Pace
+
+
+def test_known_events_come_in_large_batches_and_new_ones_in_small() -> None:
+    """It doubles while batches are answered soon, and is back at its least after one that was not."""
+    pace = Pace()
+    sizes = []
+    for _ in range(6):
+        sizes.append(pace.rows)
+        pace.took(pace.rows, 0.01)
+    assert sizes == [64, 128, 256, 512, 512, 512]
+    pace.took(512, 0.6)
+    assert pace.rows == LEAST
+
+
+def test_a_quiet_stream_says_nothing_about_large_batches() -> None:
+    """A few events answered soon do not make the next batch large; half of two partitions' do."""
+    pace = Pace()
+    pace.took(5, 0.001)
+    assert pace.rows == LEAST
+    pace.took(LEAST // 2, 0.001)
+    assert pace.rows == 2 * LEAST
+
+
+@given(st.lists(st.tuples(st.integers(1, 2000), st.floats(0.0, 5.0))))
+def test_it_stays_within_its_bounds(batches: list[tuple[int, float]]) -> None:
+    """Whatever batches there were."""
+    pace = Pace()
+    for rows, seconds in batches:
+        pace.took(rows, seconds)
+        assert LEAST <= pace.rows <= MOST
