@@ -39,12 +39,21 @@ def environment(name: str, folder: Path, say: Say) -> Path:
     Raises:
         StackError: uv is missing, or the packages could not be installed.
     """
-    wanted = REQUIREMENTS[name]
+    return installed(name, REQUIREMENTS[name], folder, say)
+
+
+def installed(name: str, wanted: Sequence[str], folder: Path, say: Say) -> Path:
+    """Return the `bin` folder of an environment with these requirements, made first where it is missing.
+
+    Raises:
+        StackError: uv is missing, or the packages could not be installed.
+    """
     mark = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
     place = folder / f"{name}-{mark}"
     done = place / "installed"
     if not done.exists():
-        say(f"installing {', '.join(wanted)} (once)")
+        told = ", ".join(wanted) if len(wanted) < 5 else f"{name} and what it needs, {len(wanted)} packages"
+        say(f"installing {told} (once)")
         uv = _uv()
         shutil.rmtree(place, ignore_errors=True)
         _run([uv, "venv", "--quiet", "--python", "3.11", str(place)])

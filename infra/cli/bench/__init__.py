@@ -2,7 +2,19 @@
 
 import typer
 
-from infra.cli.bench import chaos, dedupe, drift, gateway, ingest, nab, predict, streams, swap, train
+from infra.cli.bench import (
+    chaos,
+    dedupe,
+    drift,
+    gateway,
+    ingest,
+    nab,
+    predict,
+    serve,
+    streams,
+    swap,
+    train,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -13,6 +25,6 @@ def register(app: typer.Typer) -> None:
         "Nothing else heavy should run meanwhile. Every command has --json FILE (- for standard output).",
         no_args_is_help=True,
     )
-    for part in (streams, ingest, chaos, dedupe, drift, nab, train, swap, predict, gateway):
+    for part in (streams, ingest, chaos, dedupe, drift, nab, train, swap, serve, predict, gateway):
         part.register(group)
     app.add_typer(group)
