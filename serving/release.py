@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from schemas import codec
 from schemas.errors import HeadraceError, Rejected
 from schemas.release import Manifest, Release, Task
+from serving.loading import Pause, at_once
 
 MANIFEST: Final = "manifest.json"
 TOKENIZER: Final = "tokenizer.json"
@@ -52,8 +53,8 @@ class OpenRelease:
         return self.contents[self.manifest.golden or GOLDEN]
 
 
-def open_release(release: Release, store: Path | None = None) -> OpenRelease:
-    """Verify a release folder whole and return what serving needs of it.
+def open_release(release: Release, store: Path | None = None, pause: Pause = at_once) -> OpenRelease:
+    """Verify a release folder whole and return what serving needs of it; with a `pause` after each mebibyte.
 
     Raises:
         BadRelease: the folder is missing, elsewhere than on a file system or outside `store`, a digest
@@ -71,7 +72,7 @@ def open_release(release: Release, store: Path | None = None) -> OpenRelease:
     except Rejected as error:
         raise BadRelease(f"{MANIFEST}: {error.field or 'document'}: {error.message}") from error
     _check_manifest(manifest, release)
-    return OpenRelease(release, manifest, _verified(folder, manifest))
+    return OpenRelease(release, manifest, _verified(folder, manifest, pause))
 
 
 def model_bytes(release: Release) -> int:
@@ -120,7 +121,7 @@ def _check_manifest(manifest: Manifest, release: Release) -> None:
             raise BadRelease(f"{MANIFEST}: {problem}")
 
 
-def _verified(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+def _verified(folder: Path, manifest: Manifest, pause: Pause) -> dict[str, bytes]:
     """Hash every file once, and keep the bytes of those that serving reads."""
     served = {manifest.variants[manifest.serve], manifest.golden or GOLDEN, TOKENIZER}
     contents = {}
@@ -133,6 +134,7 @@ def _verified(folder: Path, manifest: Manifest) -> dict[str, bytes]:
             left -= len(chunk)
             if name in served:
                 kept.append(chunk)
+            pause()
         if digest.hexdigest() != expected:
             raise BadRelease(f"{name}: its sha256 is not the manifest's")
         if name in served:

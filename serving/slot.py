@@ -23,7 +23,7 @@ from schemas.errors import Retryable
 from schemas.release import Manifest, Release
 from schemas.rollout import Rollout, RolloutStage, within
 from serving.batching import Policy
-from serving.loading import Loading
+from serving.loading import Loading, Pause, at_once
 from serving.predictor import Answer, BadAnswer, Predictor, Row, make
 from serving.release import BadRelease, OpenRelease, model_bytes, open_release
 
@@ -63,8 +63,8 @@ class Served:
     tolerance: float
     load_ms: float
 
-    def check(self, within_ms: float = float("inf")) -> None:
-        """Answer the golden inputs, alone and together.
+    def check(self, within_ms: float = float("inf"), pause: Pause = at_once) -> None:
+        """Answer the golden inputs, alone and together, with a `pause` after each.
 
         An answer's time is this thread's processor time, which other work on the machine does not stretch;
         a model whose median answer is over the limit of its 99th percentile is surely too slow.
@@ -78,6 +78,7 @@ class Served:
                 began = time.thread_time()
                 alone.append(self.predictor.predict([row])[0])
                 took_ms.append((time.thread_time() - began) * 1000)
+                pause()
             if median(took_ms) > within_ms:
                 raise BadRelease(f"an answer takes {median(took_ms):.1f} ms, more than {within_ms:g}")
             single = self.predictor.policy is Policy.SINGLE  # then rows have no mates, by construction
@@ -92,20 +93,21 @@ class Served:
                 raise BadRelease(f"golden input {number} is answered otherwise in a batch: {tuple(among)}")
 
 
-def load(release: Release, pool: ThreadPoolExecutor, limits: Limits) -> Served:
-    """Verify, load, warm and check a release. Blocks for tens to hundreds of milliseconds.
+def load(release: Release, pool: ThreadPoolExecutor, limits: Limits, pause: Pause = at_once) -> Served:
+    """Verify, load, warm and check a release. Blocks for hundreds of milliseconds, and for the pauses.
 
     Raises:
         BadRelease: it must not serve; the message says why.
     """
     began = time.perf_counter()
     _check_memory(model_bytes(release))
-    opened = open_release(release, limits.store)
+    opened = open_release(release, limits.store, pause)
     predictor = make(opened, pool)
+    pause()
     rows, expected = _golden(opened)
     tolerance = _GOLDEN_WITHIN.get(opened.manifest.serve, _GOLDEN_WITHIN_ELSE)
     served = Served(release, predictor, rows, expected, tolerance, 0.0)
-    served.check(limits.p99_ms)
+    served.check(limits.p99_ms, pause)
     took_ms = (time.perf_counter() - began) * 1000
     return Served(release, predictor, rows, expected, tolerance, round(took_ms, 1))
 
@@ -246,7 +248,9 @@ class Slot:
         try:
             work = partial(load, release, self._pool, self._limits)
             # Nobody waits for an answer of the first: it may have its share of the cores.
-            return await (asyncio.to_thread(work) if self.current is None else self._loading.aside(work))
+            return await (
+                asyncio.to_thread(work, at_once) if self.current is None else self._loading.aside(work)
+            )
         except BadRelease:
             raise
         except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion
