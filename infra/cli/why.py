@@ -33,7 +33,8 @@ def explain(
     """Show why a release answers an event as it does: what each word or reading adds.
 
     Shares of words are integrated gradients, those of readings Shapley values. They add up: with what the
-    model says of a text without words, or of a usual row, to the log-odds of the answer, or to the score or number.
+    model says of a text without words, or of a usual row, to the log-odds of the answer, or to the score or
+    the number.
 
         headrace models explain requests --event shop/h-1
         headrace models explain requests 2 --text "GET /search?q=<script>alert()</script>" --html why.html
