@@ -21,7 +21,7 @@ from trainers.checkpoints import Checkpoint
 from trainers.dataset import Array, Dataset, Numbers, Row, feature_names, matrix, targets
 from trainers.distillation import SoftTargets, blended, soft_targets
 from trainers.encoder import Encoder, locate, prepare
-from trainers.finetune import Checked, Curve, Indices, tune
+from trainers.finetune import Checked, Curve, Indices, set_tolerance, tune
 from trainers.fit import Run, fit
 from trainers.history import Recorder
 from trainers.model import Model
@@ -41,12 +41,6 @@ from trainers.tasks.texts import Ids, TextLearner, under_a_head
 
 _EPOCHS_BELOW: Final = 3
 """Epochs of what lies below the head: it is pretrained and needs few."""
-
-USUAL: Final = 0.9
-"""Part of a first regressor's answers that are right, by the tolerance that is taken from them."""
-
-LEAST_TOLERANCE: Final = 1e-6
-"""In the target's deviations: answers that are all exact leave no tolerance otherwise."""
 
 _FEWEST_TO_CHECK: Final = 10
 """Validation rows below which training sets a tenth of its own rows aside."""
@@ -153,10 +147,13 @@ def _regression(
     standard = _standard(truth, centre, scale)
     curve = tune(network, values, standard, learner.learn, deadline=deadline, checked=checked)
     network.rescale(centre, scale)
-    asked = [*data.validation, *data.test]
-    errors = np.abs(network.answer(matrix(asked, features)) - targets(asked))
-    usual = max(float(np.quantile(errors, USUAL)), LEAST_TOLERANCE * float(scale))
-    network.tolerate(learner.tolerance or (float(champion.network.threshold) if champion else usual))
+    known = learner.tolerance or (float(champion.network.threshold) if champion else 0.0)
+    if known:
+        network.tolerate(known)
+    else:
+        asked = [*data.validation, *data.test]
+        errors = np.abs(network.answer(matrix(asked, features)) - targets(asked))
+        set_tolerance(network, errors, float(scale))
     if base is not None:
         new = slice(len(data.recent))
         network = blended(network, base.network, learner.learn.blend, values[new], truth[new])

@@ -9,7 +9,7 @@ steps happened to lead (B. Polyak and A. Juditsky, "Acceleration of stochastic a
 
 import copy
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +38,12 @@ _LEAST_GAIN: Final = 1e-4
 
 _OF_NUMBERS: Final = 4
 """Epochs that a regressor gets for one of a classifier: a class is there long before a number is exact."""
+
+_USUAL: Final = 0.9
+"""Part of a first regressor's answers that are right, by the tolerance that is taken from them."""
+
+_LEAST_TOLERANCE: Final = 1e-6
+"""In the target's deviations: answers that are all exact leave no tolerance otherwise."""
 
 _AVERAGED: Final = 0.99
 """What the running mean keeps of itself at each step, once there were steps enough."""
@@ -191,6 +197,11 @@ def _parted(rows: int, checked: int) -> tuple[Tensor, Tensor]:
     order = torch.randperm(rows)
     held = max(1, int(rows * _VALIDATION))
     return order[held:], order[:held]
+
+
+def set_tolerance(network: Perceptron, errors: NDArray[Any], scale: float) -> None:
+    """Call as near as nine of ten of a regressor's errors (N,) right; `scale` is its target's deviation."""
+    network.tolerate(max(float(np.quantile(errors, _USUAL)), _LEAST_TOLERANCE * scale))
 
 
 def set_threshold(network: Perceptron, standard: Tensor) -> None:

@@ -85,9 +85,10 @@ class Reader:
         """Return how many labelled rows have a label that says no number, where numbers are learnt."""
         if not self._target:
             return 0
-        sql = f"SELECT count() AS n FROM events AS e {self._join} WHERE {_STORED}"
+        says_none = f"countIf(NOT ifNull(isFinite({self._target}), false)) AS n"
+        sql = f"SELECT {says_none} FROM events AS e {self._join} WHERE {_STORED}"
         rows = await self._warehouse.query(sql, self._parameters(None, {"as_of": _NEVER}))
-        return int(rows[0]["n"]) - await self.count(None)
+        return int(rows[0]["n"])
 
     async def labels(self) -> list[str]:
         """Return the distinct labels that usable rows have."""

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import msgspec
 
-from schemas.label import is_right
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Moment
 from streams.drift.rows import Event
@@ -48,14 +47,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def said(self) -> str:
         """What was answered, in words: the label, or a regression's number."""
         return self.label if self.tolerance is None else f"{self.score:.6g}"
-
-    def can_be(self, truth: str) -> bool:
-        """Tell whether a truth is one that an answer can be held against: a regression's is a number."""
-        return is_right(truth, self.label, self.score, self.tolerance) is not None
-
-    def misses(self, truth: str) -> bool:
-        """Tell whether an answer is wrong; of a regression, further from the truth than its tolerance."""
-        return not is_right(truth, self.label, self.score, self.tolerance)
 
 
 def unpacked(fields: Sequence[Any]) -> Answer:

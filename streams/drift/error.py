@@ -20,7 +20,7 @@ from streams.detectors.page_hinkley import PageHinkley
 from streams.detectors.protocol import ErrorDetector
 from streams.detectors.vote import Vote
 from streams.drift.answer import unpacked
-from streams.drift.join import Judged
+from streams.drift.join import Judged, judged
 
 DETECTORS: Final[dict[str, Callable[[float], ErrorDetector]]] = {
     "ensemble": Ensemble,
@@ -203,7 +203,7 @@ class ErrorWatch:
         self.start()
         if self._detector is not None and state["detector"] is not None:
             self._detector.restore(state["detector"])
-        self._recent.extend(Judged(unpacked(answer), truth) for answer, truth in state["recent"])
+        self._recent.extend(judged(unpacked(answer), truth) for answer, truth in state["recent"])
         self._pending, self._missed = state["flags"]
         self._since_rise = state["since_rise"]
         self.labels = state["labels"]
@@ -214,7 +214,7 @@ def _first(detector: ErrorDetector | None, judged: Sequence[Judged]) -> int | No
     """Return the index of the answer at which a detector finds a rise; what follows was not taken."""
     if detector is None:
         return None
-    errors = [one.answer.misses(one.truth) for one in judged]
+    errors = [not one.right for one in judged]
     if isinstance(detector, Ensemble):
         return detector.update_many(errors)
     for index, error in enumerate(errors):

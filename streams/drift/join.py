@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from schemas.label import Label
+from schemas.label import Label, is_right
 from streams.drift.answer import Answer, unpacked
 from streams.drift.batch import AnswerBatch
 
@@ -14,15 +14,21 @@ _MAX_LABELS: Final = 50_000
 
 
 class Judged(NamedTuple):
-    """An answer with its truth."""
+    """An answer with its truth; `right` is None where the truth cannot tell (`schemas.label.is_right`)."""
 
     answer: Answer
     truth: str
+    right: bool | None
 
     @property
     def error(self) -> bool:
         """Whether the answer was wrong."""
-        return self.answer.misses(self.truth)
+        return not self.right
+
+
+def judged(answer: Answer, truth: str) -> Judged:
+    """Hold an answer against its truth, once for all who ask."""
+    return Judged(answer, truth, is_right(truth, answer.label, answer.score, answer.tolerance))
 
 
 Key = tuple[str, str]
@@ -53,7 +59,7 @@ class LabelJoin:
                 continue
             if labels and (waiting := labels.pop(key, None)) is not None:
                 answers[key] = None
-                found.append(Judged(answer, waiting[0]))
+                found.append(judged(answer, waiting[0]))
             else:
                 answers[key] = answer
             if len(answers) > self._max_predictions:
@@ -74,7 +80,7 @@ class LabelJoin:
             answer = answers.get(key)
             if answer is not None:
                 answers[key] = None
-                found.append(Judged(answer, label.label))
+                found.append(judged(answer, label.label))
             elif key in answers:
                 self.counters["relabelled"] += 1
             else:

@@ -185,7 +185,7 @@ class DriftWatch:
         version, since = self.version, moment(max(0.0, self._adopted_at))
         fresh = [j for j in judged if j.answer.version == version and j.answer.predicted_at >= since]
         self._counts["stale"] += len(judged) - len(fresh)
-        current = [j for j in fresh if j.answer.can_be(j.truth)]
+        current = [j for j in fresh if j.right is not None]
         self._counts["unreadable"] += len(fresh) - len(current)
         if not self._judges:
             return []

@@ -10,10 +10,9 @@ import torch
 from schemas.errors import Fatal
 from schemas.release import Task as Judged
 from trainers import export
-from trainers.candidate import LEAST_TOLERANCE, USUAL
 from trainers.dataset import Array
 from trainers.evaluate import pushed
-from trainers.finetune import set_threshold
+from trainers.finetune import set_threshold, set_tolerance
 from trainers.metrics import classification, regression
 from trainers.model import ANOMALY, NETWORK, Model, answers, probabilities
 from trainers.perceptron import Kind as NetworkKind
@@ -101,7 +100,7 @@ class SensorTask:
             network.rescale(self._centre, self._scale)
             asked = list(self._rows.validation or self._rows.training)
             errors = np.abs(network.answer(self._values[asked]) - self._targets[asked])
-            network.tolerate(max(float(np.quantile(errors, USUAL)), LEAST_TOLERANCE * self._scale))
+            set_tolerance(network, errors, self._scale)
 
     def before(self, rows: Sequence[int]) -> dict[str, float]:
         return {}
