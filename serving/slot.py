@@ -109,7 +109,7 @@ def load(release: Release, pool: ThreadPoolExecutor, limits: Limits, pause: Paus
     served = Served(release, predictor, rows, expected, tolerance, 0.0)
     served.check(limits.p99_ms, pause)
     took_ms = (time.perf_counter() - began) * 1000
-    return Served(release, predictor, rows, expected, tolerance, round(took_ms, 1))
+    return replace(served, load_ms=round(took_ms, 1))
 
 
 class Second(NamedTuple):

@@ -21,7 +21,7 @@ from serving.gateway.problems import Refused, problem
 from serving.gateway.scopes import CHANGING, Need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _NAME: Final = "serving.gateway.access"
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO}
@@ -60,7 +60,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -118,9 +118,9 @@ class Edge:
             )
 
 
-def _request_id(scope: Scope) -> str:
+def request_id_of(headers: "Iterable[tuple[bytes, bytes]]") -> str:
     """Take over the caller's id when it is harmless in a log, else make one."""
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
             return bytes(value).decode()
     return secrets.token_hex(8)

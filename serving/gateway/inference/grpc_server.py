@@ -14,12 +14,13 @@ from infra.runtime import metrics
 from infra.runtime.log import get_logger
 from schemas.errors import Fatal
 from serving.gateway.core import Gateway
+from serving.gateway.edge import request_id_of
 from serving.gateway.identity import UNKNOWN, Identity
 from serving.gateway.inference import grpc_wire
 from serving.gateway.inference.describe import EXTENSIONS, NAME, READY, UNAVAILABLE, VERSION, metadata
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.generated import open_inference_pb2 as messages
-from serving.gateway.inference.metadata import headers_of, network_of, request_id_of
+from serving.gateway.inference.metadata import headers_of, network_of
 from serving.gateway.problems import Refused
 from serving.gateway.scopes import Scope
 from serving.gateway.shield import Shield
@@ -134,7 +135,7 @@ class Service:
             caller.audited,
             f"gRPC {name}",
             status=status,
-            request_id=request_id_of(context),
+            request_id=request_id_of(headers_of(context)),
             address=network_of(context),
             detail=detail if status in _AT_THE_DOOR else "",
         )
