@@ -2,10 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from infra.bench.ingest.generator import cancelled
+from infra.cli.worker import Worker
+from infra.local.stack import Stack
+from infra.local.workers import worker_specs
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import Settings
@@ -14,8 +20,9 @@ from schemas.clean import Clean
 from schemas.errors import Retryable
 from schemas.prediction import Prediction
 from schemas.record import Outgoing
-from schemas.release import Swap
+from schemas.release import Release, Swap
 from serving.follow_releases import REJECTED, SWAPPED
+from trainers.succession import announcement
 
 _TICK_S: Final = 0.01
 _WITHIN_S: Final = 60.0
@@ -117,3 +124,18 @@ class Load:
         each = moments if len(moments) == len(ids) else moments * len(ids)
         self.due_s.update(zip(ids, each, strict=True))
         return ids
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, stack: Stack, release: Release
+) -> AsyncIterator[tuple[Publisher, Seen]]:
+    """Start the serving worker with a release; gives who publishes to it and who sees what it says."""
+    async with Publisher(settings, "headrace-bench", linger_ms=1) as publisher, AsyncExitStack() as opened:
+        seen = Seen()
+        opened.push_async_callback(cancelled, [asyncio.create_task(seen.watch(settings))])
+        await publisher.send(announcement(release))
+        (spec,) = worker_specs(settings.home, str(settings.home / "headrace.toml"), (Worker.SERVING,))
+        await asyncio.to_thread(stack.add_worker, spec)
+        await seen.until(partial(seen.has_taken_over, 1), "the model")
+        yield publisher, seen

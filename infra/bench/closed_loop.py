@@ -34,6 +34,16 @@ class Load:
     kept: list[tuple[int, bytes]] = field(default_factory=list)
     sent: int = 0
 
+    @property
+    def requests_per_s(self) -> float:
+        """Return answers a second."""
+        return len(self.ms) / self.seconds
+
+    def quantile_ms(self, q: float) -> float:
+        """Return a latency such that a share `q` of the answers came sooner."""
+        ordered = sorted(self.ms)
+        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
 
 def request(path: str, body: bytes) -> bytes:
     """Return one HTTP/1.1 request with a JSON body."""

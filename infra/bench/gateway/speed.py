@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bench.gateway.load import Measured, load
+from infra.bench.closed_loop import Load, drive
 from infra.bench.gateway.served import CREDENTIAL, PATH, SYSTEMS
 from infra.local.cache import cache_spec
 from infra.local.ports import is_free, lease_port
@@ -28,7 +28,7 @@ def measure(*, rounds: int, seconds: float, connections: int, say: Callable[[str
         StackError: a system or Redis did not start.
         Fatal: a request was refused: the figures would be those of a refusal.
     """
-    found: dict[str, list[Measured]] = {name: [] for name in SYSTEMS}
+    found: dict[str, list[Load]] = {name: [] for name in SYSTEMS}
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder, ExitStack() as stack:
         supervisor = Supervisor()
         stack.callback(supervisor.stop_all)
@@ -42,18 +42,19 @@ def measure(*, rounds: int, seconds: float, connections: int, say: Callable[[str
             _start(supervisor, _spec(name, ports[name], home, f"redis://127.0.0.1:{redis}"))
         requests = {name: _request((Path(folder) / name / CREDENTIAL).read_text()) for name in SYSTEMS}
         for name in SYSTEMS:  # to warm up
-            load(ports[name], requests[name], connections=connections, seconds=min(1.0, seconds))
+            drive(ports[name], [requests[name]], 0, connections, min(1.0, seconds))
         for number in range(rounds):
             for name in SYSTEMS:
-                one = load(ports[name], requests[name], connections=connections, seconds=seconds)
-                if set(one.statuses) != {200}:
-                    raise Fatal(f"{name} answered {one.statuses}: only 200 can be compared")
+                one = drive(ports[name], [requests[name]], 0, connections, seconds)
+                if one.failed:
+                    answer = one.failure[:200]
+                    raise Fatal(f"{name} answered {one.failed} with {answer!r}: only 200 can be compared")
                 found[name].append(one)
                 say(f"round {number + 1}: {name:<8}{one.requests_per_s:>8,.0f} requests/s")
     return figures_of(found)
 
 
-def figures_of(found: dict[str, list[Measured]]) -> dict[str, Any]:
+def figures_of(found: dict[str, list[Load]]) -> dict[str, Any]:
     """Return medians over the rounds; a ratio is the median of those of one round."""
     systems = {}
     for name, rounds in found.items():

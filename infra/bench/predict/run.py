@@ -10,19 +10,14 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bench.answers import Load, Seen
-from infra.bench.ingest.generator import cancelled
+from infra.bench.answers import Load, Seen, serving
 from infra.bench.predict.lines import STREAM, asked, lines_of, taught
 from infra.bench.stack import Say, inside
-from infra.cli.worker import Worker
 from infra.local.stack import Stack
-from infra.local.workers import worker_specs
 from infra.local.workspace import claim
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
@@ -32,7 +27,6 @@ from schemas.prediction import Prediction
 from schemas.release import Release
 from serving.slot import Limits, load
 from trainers.bootstrap import train_first
-from trainers.succession import announcement
 
 MARKER: Final = ".headrace-bench-predict"
 GOAL: Final = 2000.0
@@ -82,15 +76,7 @@ async def _measure(plan: PredictPlan, settings: Settings, stack: Stack, say: Say
     release = await asyncio.to_thread(train_first, plan.home, STREAM, stream, taught(lines))
     sent: dict[str, str] = {}
     passes: dict[str, dict[str, Any]] = {}
-    async with AsyncExitStack() as opened:
-        publisher = await opened.enter_async_context(Publisher(settings, "headrace-bench-predict"))
-        seen = Seen()
-        watching = asyncio.create_task(seen.watch(settings))
-        opened.push_async_callback(cancelled, [watching])
-        await publisher.send(announcement(release))
-        (spec,) = worker_specs(plan.home, str(plan.home / "headrace.toml"), (Worker.SERVING,))
-        await asyncio.to_thread(stack.add_worker, spec)
-        await seen.until(partial(seen.has_taken_over, 1), "the model")
+    async with serving(settings, stack, release) as (publisher, seen):
         for number in range(plan.passes):
             name = "first" if number == 0 else f"again {number}"
             passes[name] = await _passed(asked(lines, number), len(lines), publisher, seen, sent)

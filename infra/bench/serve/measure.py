@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from infra.bench.serve.load import Load, drive, request
+from infra.bench.closed_loop import Load, drive, request
 from infra.bench.serve.models import Row
 from infra.bench.serve.peers import model
 from infra.bench.serve.plan import WARM_S, ServePlan, cores

@@ -15,16 +15,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from infra.bench.answers import Load, Seen
+from infra.bench.answers import Load, Seen, serving
 from infra.bench.ingest.generator import cancelled
 from infra.bench.stack import Say, inside
 from infra.bench.swap.bad import bad_releases
 from infra.bench.swap.check import entries, verdict
 from infra.bench.swap.models import label_of, questions, two
 from infra.bench.swap.plan import STREAM, Family, SwapPlan
-from infra.cli.worker import Worker
 from infra.local.stack import Stack
-from infra.local.workers import worker_specs
 from infra.local.workspace import claim
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
@@ -61,14 +59,7 @@ async def _measure(plan: SwapPlan, settings: Settings, stack: Stack, say: Say) -
     say("training two models")
     releases = await asyncio.to_thread(two, plan, stream)
     async with AsyncExitStack() as opened:
-        publisher = await opened.enter_async_context(Publisher(settings, "headrace-bench-swap", linger_ms=1))
-        seen = Seen()
-        watching = asyncio.create_task(seen.watch(settings))
-        opened.push_async_callback(cancelled, [watching])
-        await publisher.send(announcement(releases[0]))
-        (spec,) = worker_specs(plan.home, str(plan.home / "headrace.toml"), (Worker.SERVING,))
-        await asyncio.to_thread(stack.add_worker, spec)
-        await seen.until(partial(seen.has_taken_over, 1), "the first model")
+        publisher, seen = await opened.enter_async_context(serving(settings, stack, releases[0]))
         load = Load(publisher, questions(plan, stream, datetime.now(UTC)))
         bears = await _capacity(plan, load, seen)
         rate = plan.rate or round(_FULL * bears, 1)

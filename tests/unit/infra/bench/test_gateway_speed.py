@@ -1,7 +1,7 @@
 """The bench of the gateway's door: what is compared answers the same, and its table."""
 
+from infra.bench.closed_loop import Load
 from infra.bench.gateway.inside import ask
-from infra.bench.gateway.load import Measured
 from infra.bench.gateway.served import PATH, bare, plain
 from infra.bench.gateway.speed import figures_of, report
 
@@ -15,7 +15,7 @@ async def test_both_no_ops_answer_the_same():
 
 def test_a_ratio_is_of_one_round():
     """Rounds are compared in pairs, so that a slow minute of the machine hits both."""
-    fast, slow = Measured(1.0, {200: 100}, [0.01]), Measured(1.0, {200: 50}, [0.02])
+    fast, slow = Load(1.0, [10.0] * 100), Load(1.0, [20.0] * 50)
     found = figures_of({"fastapi": [fast, slow, slow], "key": [fast, slow, fast]})
     assert found["ratios"] == {"key": 1.0}
     assert found["systems"]["key"]["requests_per_s"] == 100

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.bench.closed_loop import complete, drive, request
 from infra.bench.serve import figures
-from infra.bench.serve.load import complete, drive, request
 from infra.bench.serve.measure import Sample
 from infra.bench.serve.models import repeated
 from infra.bench.serve.plan import Scenario, ServePlan
