@@ -14,7 +14,7 @@ from infra.runtime import metrics
 from infra.runtime.log import get_logger
 from schemas.clean import Clean
 from schemas.errors import Retryable
-from serving.cache import Cache, keys
+from serving.cache import Cache, look_up
 from serving.predictor import Answer, Row
 from serving.slot import Served, verify_alive
 
@@ -39,9 +39,7 @@ async def answer_all(cache: Cache, served: Served, events: Sequence[Clean]) -> l
     if served.predictor.family != "text":
         return await asyncio.to_thread(judge, served, [event.values for event in events])
     texts = [event.text for event in events]
-    wanted = keys(served.release.sha256, texts)
-    known = await cache.get(wanted)
-    unseen = {key: text for key, text in zip(wanted, texts, strict=True) if key not in known}
+    wanted, known, unseen = await look_up(cache, served.release.sha256, texts)
     if not unseen:
         return [Judged(known[key], cached=True, inference_ms=0.0) for key in wanted]
     fresh = dict(zip(unseen, await asyncio.to_thread(judge, served, list(unseen.values())), strict=True))

@@ -6,6 +6,7 @@
 What a row is answered depends on the row and the release alone (`serving.batching`).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -135,33 +136,43 @@ class SensorPredictor:
     def __init__(self, opened: OpenRelease, pool: ThreadPoolExecutor) -> None:
         manifest = opened.manifest
         self.features = manifest.features
-        self._medians = medians(manifest)
+        self._medians = np.array(medians(manifest))  # (F,)
         self._session = Session(opened.graph, inputs=("values",), outputs=("logits", "score"))
         self._head = _Head(manifest, self._session.output)
         self.tolerance = manifest.thresholds.get("tolerance") if manifest.task is Task.REGRESSION else None
         self.provider = self._session.provider
         spread = np.linspace(-2.0, 2.0, _PROBE_ROWS, dtype=np.float32)[:, None]  # (B, 1)
-        typical = np.nan_to_num(np.array(self._medians, dtype=np.float32))  # (F,)
+        typical = np.nan_to_num(self._medians.astype(np.float32))  # (F,)
         probes = typical + spread * np.maximum(np.abs(typical), 1.0)  # (B, F)
         self.policy = Policy.SINGLE
         self.policy = choose(lambda policy: self._outputs(probes, policy))
 
     def predict(self, rows: Sequence[Mapping[str, float]]) -> list[Answer]:
         """Answer readings by name; a missing one takes its training median, an unknown one is ignored."""
-        values = np.array(
-            [
-                [row.get(name, median) for name, median in zip(self.features, self._medians, strict=True)]
-                for row in rows
-            ],
-            dtype=np.float64,
-        )
+        named = [[row.get(name, math.nan) for name in self.features] for row in rows]
+        return self.predict_values(np.array(named, dtype=np.float64))
+
+    def predict_values(self, values: npt.NDArray[np.float64]) -> list[Answer]:
+        """Answer readings (N, F) in the order of `features`; NaN says missing.
+
+        Raises:
+            BadAnswer: at least one row has no usable answer.
+        """
+        missing = np.isnan(values)
+        if missing.any():
+            values = np.where(missing, self._medians, values)
         with np.errstate(over="ignore"):  # a reading beyond float32 becomes infinite and is refused below
             return self._head.answers(self._outputs(values.astype(np.float32), self.policy))
 
     def _outputs(self, values: npt.NDArray[np.float32], policy: Policy) -> Outputs:
-        parts = groups(policy, [values.shape[1]] * len(values), _SENSOR_ROWS)
-        runs = [self._session.run({"values": values[rows]}) for rows in parts]
-        return _in_order(parts, runs, len(values))
+        size = 1 if policy is Policy.SINGLE else _SENSOR_ROWS
+        outputs: Outputs = []
+        for at in range(0, len(values), size):
+            part = values[at : at + size]
+            run = self._session.run({"values": part})
+            _check_rows(run, len(part))
+            outputs.extend(run)
+        return outputs
 
 
 def medians(manifest: Manifest) -> tuple[float, ...]:
@@ -231,12 +242,17 @@ def _run_all(session: Session, feeds: Sequence[Feed], pool: ThreadPoolExecutor |
     return list(pool.map(session.run, feeds))
 
 
+def _check_rows(run: npt.NDArray[np.float32], rows: int) -> None:
+    """Refuse an output that does not have a part for each row."""
+    if run.ndim == 0 or len(run) != rows:
+        raise BadAnswer(f"{rows} rows gave an output of the shape {run.shape}")
+
+
 def _in_order(parts: Sequence[Sequence[int]], runs: Outputs, count: int) -> Outputs:
     """Give each row its own output, in the rows' order, whatever groups they ran in."""
     outputs: list[npt.NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * count
     for rows, run in zip(parts, runs, strict=True):
-        if run.ndim == 0 or len(run) != len(rows):
-            raise BadAnswer(f"{len(rows)} rows gave an output of the shape {run.shape}")
+        _check_rows(run, len(rows))
         for row, output in zip(rows, run, strict=True):
             outputs[row] = np.asarray(output)
     return outputs

@@ -61,10 +61,12 @@ class Served:
     rows: tuple[Row, ...]
     expected: tuple[Answer, ...]
     tolerance: float
-    load_ms: float
+    load_ms: float = 0.0
+    answer_ms: float = float("inf")
+    """What one row alone takes of a core, as loading it has measured."""
 
-    def check(self, within_ms: float = float("inf"), pause: Pause = at_once) -> None:
-        """Answer the golden inputs, alone and together, with a `pause` after each.
+    def check(self, within_ms: float = float("inf"), pause: Pause = at_once) -> float:
+        """Answer the golden inputs, alone and together, with a `pause` after each; return `answer_ms`.
 
         An answer's time is this thread's processor time, which other work on the machine does not stretch;
         a model whose median answer is over the limit of its 99th percentile is surely too slow.
@@ -91,6 +93,7 @@ class Served:
                 raise BadRelease(f"golden input {number} is answered {tuple(got)}, not {tuple(expected)}")
             if among.label != got.label or abs(among.score - got.score) > 1e-5 * max(1.0, abs(got.score)):
                 raise BadRelease(f"golden input {number} is answered otherwise in a batch: {tuple(among)}")
+        return median(took_ms)
 
 
 def load(release: Release, pool: ThreadPoolExecutor, limits: Limits, pause: Pause = at_once) -> Served:
@@ -106,10 +109,10 @@ def load(release: Release, pool: ThreadPoolExecutor, limits: Limits, pause: Paus
     pause()
     rows, expected = _golden(opened)
     tolerance = _GOLDEN_WITHIN.get(opened.manifest.serve, _GOLDEN_WITHIN_ELSE)
-    served = Served(release, predictor, rows, expected, tolerance, 0.0)
-    served.check(limits.p99_ms, pause)
+    served = Served(release, predictor, rows, expected, tolerance)
+    answer_ms = served.check(limits.p99_ms, pause)
     took_ms = (time.perf_counter() - began) * 1000
-    return replace(served, load_ms=round(took_ms, 1))
+    return replace(served, load_ms=round(took_ms, 1), answer_ms=answer_ms)
 
 
 class Second(NamedTuple):

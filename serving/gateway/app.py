@@ -26,6 +26,7 @@ from infra.runtime.settings import Settings, config_path
 from schemas.errors import Fatal
 from serving.consumer import inference_threads
 from serving.gateway.core import Gateway, Lookup
+from serving.gateway.direct import Direct
 from serving.gateway.edge import Edge
 from serving.gateway.events import post_events
 from serving.gateway.guard import Guard
@@ -33,7 +34,7 @@ from serving.gateway.health import Readiness, get_live, get_metrics
 from serving.gateway.http import Bounded
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.grpc_server import listening
-from serving.gateway.inference.rest import add_routes
+from serving.gateway.inference.rest import INFER, add_routes, post_infer
 from serving.gateway.judge import Judge
 from serving.gateway.labels import post_labels
 from serving.gateway.microbatch import MicroBatcher
@@ -103,7 +104,7 @@ async def opened(settings: Settings, options: Options) -> AsyncIterator[Gateway]
 
 
 def application(gateway: Gateway) -> Edge:
-    """Put the endpoints together, behind the guard and the edge: `Edge(CORS(Guard(endpoints)))`.
+    """Put the endpoints together, behind the guard and the edge: `Edge(CORS(Guard(Direct(endpoints))))`.
 
     They are plain routes: FastAPI's argument handling would cost more than the rest of a request, and the
     contracts judge what comes in. FastAPI serves their description at `/openapi.json`.
@@ -122,7 +123,8 @@ def application(gateway: Gateway) -> Edge:
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(HTTPException, _on_http)
     describe(app)
-    return protected(app, gateway.shield, gateway.options.access_log)
+    posts = {"/v1/events": post_events, "/v1/labels": post_labels, **dict.fromkeys(INFER, post_infer)}
+    return protected(Direct(app, posts, _on_refused), gateway.shield, gateway.options.access_log)
 
 
 def protected(app: ASGIApp, shield: Shield, access_log: AccessLog) -> Edge:

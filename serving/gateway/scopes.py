@@ -5,6 +5,7 @@ A path without an entry does not exist for anybody: the guard answers 404 and ne
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from starlette.routing import compile_path
@@ -63,11 +64,14 @@ class Table:
     def __init__(self, scopes: Mapping[str, Scope | None] = SCOPES) -> None:
         needs = [Need(route, scope) for route, scope in scopes.items()]
         self._exact = {need.route: need for need in needs if "{" not in need.route}
-        self._patterns = [(compile_path(need.route)[0], need) for need in needs if "{" in need.route]
+        patterns = [(compile_path(need.route)[0], need) for need in needs if "{" in need.route]
+
+        @lru_cache(maxsize=1024)
+        def matching(path: str) -> Need | None:
+            return next((need for pattern, need in patterns if pattern.match(path)), None)
+
+        self._matching = matching
 
     def of(self, path: str) -> Need | None:
         """Return what a request's path needs; None for a path that is no route."""
-        found = self._exact.get(path)
-        if found is None:
-            found = next((need for pattern, need in self._patterns if pattern.match(path)), None)
-        return found
+        return self._exact.get(path) or self._matching(path)

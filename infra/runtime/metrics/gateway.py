@@ -52,6 +52,7 @@ def observe_request(path: str, method: str, status: int, seconds: float) -> None
     times.observe(seconds)
 
 
+@functools.lru_cache(maxsize=1024)
 def _route(path: str) -> str:
     return next((known for known in ROUTES if path.startswith(f"{known}/")), "other")
 

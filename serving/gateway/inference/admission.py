@@ -1,23 +1,21 @@
-"""The queue before the models: a few requests at a time, a bounded number of rows waiting."""
+"""What may wait for the models: a bounded number of rows, in the order in which they came."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from serving.gateway.problems import Refused
 
 
 class Admission:
-    """Lets `at_once` requests in, of which and behind which at most `max_rows` rows may be."""
+    """Lets in at most `max_rows` rows, those that wait and those that are being answered."""
 
-    def __init__(self, at_once: int, max_rows: int) -> None:
-        self._turns = asyncio.Semaphore(at_once)
+    def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._rows = 0
 
-    @asynccontextmanager
-    async def admitted(self, rows: int) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it.
+    @contextmanager
+    def admitted(self, rows: int) -> Iterator[None]:
+        """Hold a place for so many rows.
 
         Raises:
             Refused: 503, too many rows wait or are being answered already.
@@ -26,7 +24,6 @@ class Admission:
             raise Refused(503, f"{self._rows} rows are waiting for the models already; send it again later")
         self._rows += rows
         try:
-            async with self._turns:
-                yield
+            yield
         finally:
             self._rows -= rows

@@ -1,15 +1,15 @@
-"""One model asked for rows: answers out, or which row it cannot answer. Blocks; runs in a thread."""
+"""One model asked for rows: answers out, or which row it cannot answer. Blocks as long as the model does."""
 
 import time
-from collections.abc import Sequence
 
 from infra.runtime import metrics
+from serving.gateway.inference.tensors import Rows
 from serving.gateway.problems import Refused
-from serving.predictor import Answer, BadAnswer, Row
+from serving.predictor import Answer, BadAnswer, SensorPredictor
 from serving.slot import Served
 
 
-def answer(served: Served, rows: Sequence[Row]) -> list[Answer]:
+def answer(served: Served, rows: Rows) -> list[Answer]:
     """Answer rows in order.
 
     Raises:
@@ -17,7 +17,7 @@ def answer(served: Served, rows: Sequence[Row]) -> list[Answer]:
     """
     began = time.perf_counter()
     try:
-        answers = served.predictor.predict(rows)
+        answers = _predicted(served, rows)
     except BadAnswer as error:
         raise Refused(400, _named(served, rows, error)) from error
     except MemoryError as error:
@@ -26,11 +26,20 @@ def answer(served: Served, rows: Sequence[Row]) -> list[Answer]:
     return answers
 
 
-def _named(served: Served, rows: Sequence[Row], error: BadAnswer) -> str:
+def _predicted(served: Served, rows: Rows) -> list[Answer]:
+    predictor = served.predictor
+    if isinstance(rows, list):
+        return predictor.predict(rows)
+    if not isinstance(predictor, SensorPredictor):
+        raise TypeError(f"a model of {predictor.family} takes no readings")
+    return predictor.predict_values(rows)
+
+
+def _named(served: Served, rows: Rows, error: BadAnswer) -> str:
     """Say which row it was: the first that fails alone as well."""
-    for index, row in enumerate(rows):
+    for index in range(len(rows)):
         try:
-            served.predictor.predict([row])
+            _predicted(served, rows[index : index + 1])
         except BadAnswer as alone:
             return f"the model cannot answer row {index}: {alone}"
     return f"the model cannot answer these rows: {error}"

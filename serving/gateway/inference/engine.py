@@ -10,10 +10,11 @@ is logged and not written on `models.swaps`: that is the ledger of who answers e
 import asyncio
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -21,14 +22,17 @@ from infra.runtime.clock import Clock
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.errors import Retryable
-from serving.cache import Cache, Local, Shared, keys
+from serving.cache import Cache, Local, Shared, look_up
 from serving.follow_releases import Models
 from serving.gateway.inference.admission import Admission
 from serving.gateway.inference.answering import answer
-from serving.gateway.inference.tensors import Limits, Tensor, row_count, rows_of
+from serving.gateway.inference.tensors import Limits, Rows, Tensor, row_count, rows_of
 from serving.gateway.problems import Refused
-from serving.predictor import Answer, Row
+from serving.predictor import Answer
 from serving.slot import Served
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_ROWS: Final = 1024
 """Rows of one request: as many unseen texts take some seconds on two cores."""
@@ -36,6 +40,10 @@ MAX_PENDING_ROWS: Final = 4096
 _MAX_WAITING: Final = 64
 """Requests that may wait for the models to be loaded."""
 _SWAP_EVERY_S: Final = 0.5
+_HOP_MS: Final = 0.3
+"""What the way to a thread and back costs, about: shorter work is done where it comes up."""
+_READ_MS: Final = 0.005
+"""What reading a row from its tensor takes, about."""
 _log = get_logger(__name__)
 
 
@@ -67,7 +75,9 @@ class Inference:
             if stream.model is not None
         }
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="gateway-inference")
-        self._admission = Admission(threads, MAX_PENDING_ROWS)
+        # Requests wait here and not in the event loop, which a thread that is done would have to wait for.
+        self._asking = ThreadPoolExecutor(threads, thread_name_prefix="gateway-asking")
+        self._admission = Admission(MAX_PENDING_ROWS)
         self._cache = Cache(Local(), Shared(settings.endpoints.redis, prefix=settings.config.topic_prefix))
         self._models: Models | None = None
         self._starting: asyncio.Task[Models] | None = None
@@ -86,7 +96,8 @@ class Inference:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._cache.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._asking, self._pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def started(self) -> bool:
@@ -128,9 +139,8 @@ class Inference:
         served = await self.served(name, version)
         limits = Limits(MAX_ROWS, self._max_text_bytes[name])
         count = row_count(served.predictor, inputs, limits)
-        async with self._admission.admitted(count):
-            rows = await asyncio.to_thread(rows_of, served.predictor, inputs[0], limits)
-            return Answered(served, await self._answers(served, rows))
+        rows = await self._brief(count * _READ_MS, rows_of, served.predictor, inputs[0], limits)
+        return Answered(served, await self._answers(served, rows))
 
     async def index(self) -> list[Entry]:
         """Return every model with what serves of it.
@@ -146,20 +156,31 @@ class Inference:
             entries.append(Entry(name, served, "" if served else "no release that may serve yet"))
         return entries
 
-    async def _answers(self, served: Served, rows: list[Row]) -> list[Answer]:
+    async def _answers(self, served: Served, rows: Rows) -> list[Answer]:
         """Answer texts from the cache where it knows them, the rest by the model."""
-        texts = [row for row in rows if isinstance(row, str)]
-        if not texts:
-            return await asyncio.to_thread(answer, served, rows)
-        wanted = keys(served.release.sha256, texts)
-        known = await self._cache.get(wanted)
-        unseen = {key: text for key, text in zip(wanted, texts, strict=True) if key not in known}
+        if not isinstance(rows, list):
+            return await self._asked(served, rows)
+        wanted, known, unseen = await look_up(self._cache, served.release.sha256, rows)
         if unseen:
-            answers = await asyncio.to_thread(answer, served, list(unseen.values()))
-            fresh = dict(zip(unseen, answers, strict=True))
+            fresh = dict(zip(unseen, await self._asked(served, list(unseen.values())), strict=True))
             self._cache.put(fresh)
-            known = {**known, **fresh}
+            known.update(fresh)
         return [known[key] for key in wanted]
+
+    async def _asked(self, served: Served, rows: Rows) -> list[Answer]:
+        """Ask the model, in the order in which requests came.
+
+        Raises:
+            Refused: as `answer`; 503 when too much waits already.
+        """
+        with self._admission.admitted(len(rows)):
+            return await self._brief(served.answer_ms * len(rows), answer, served, rows)
+
+    async def _brief(self, takes_ms: float, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do work at once if it is shorter than the way to a thread and back, else in a thread."""
+        if takes_ms < _HOP_MS:
+            return work(*args, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._asking, partial(work, *args, **named))
 
     async def _loaded(self) -> Models:
         """Return the models, loading them when asked for the first time, or again after that failed."""

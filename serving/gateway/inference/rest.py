@@ -5,6 +5,7 @@ Whatever is refused here is answered as the protocol wants it, `{"error": …}`.
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from typing import Final
 
 import msgspec
 from fastapi import FastAPI
@@ -18,8 +19,11 @@ from serving.gateway.problems import Refused, answer
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_BINARY = "application/octet-stream"
-_INDEX_BYTES = 4096
+INFER: Final = ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer")
+"""The routes of `post_infer`."""
+
+_BINARY: Final = "application/octet-stream"
+_INDEX_BYTES: Final = 4096
 
 
 def add_routes(app: FastAPI) -> None:
@@ -31,7 +35,8 @@ def add_routes(app: FastAPI) -> None:
     for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         app.add_route(model, get_model, methods=["GET"])
         app.add_route(f"{model}/ready", get_model_ready, methods=["GET"])
-        app.add_route(f"{model}/infer", post_infer, methods=["POST"])
+    for path in INFER:
+        app.add_route(path, post_infer, methods=["POST"])
 
 
 def in_protocol(handler: Handler) -> Handler:

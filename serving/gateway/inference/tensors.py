@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.gateway.problems import Refused
-from serving.predictor import Predictor, Row, SensorPredictor
+from serving.predictor import Predictor, SensorPredictor
 
 TEXT: Final = "text"
 VALUES: Final = "values"
@@ -25,6 +25,8 @@ NUMBERS: Final[dict[str, np.dtype[Any]]] = {"FP32": np.dtype("<f4"), "FP64": np.
 _LENGTH: Final = struct.Struct("<I")
 
 Numbers = npt.NDArray[np.float64]
+Rows = list[str] | Numbers
+"""What a model is asked: texts, or readings (N, F) in the order of its features, NaN for what is missing."""
 
 
 class Contents(Protocol):
@@ -138,7 +140,7 @@ def row_count(predictor: Predictor, inputs: Sequence[Tensor], limits: Limits) ->
     return shape[0]
 
 
-def rows_of(predictor: Predictor, tensor: Tensor, limits: Limits) -> list[Row]:
+def rows_of(predictor: Predictor, tensor: Tensor, limits: Limits) -> Rows:
     """Return the rows of an input that `row_count` accepted.
 
     Raises:
@@ -146,17 +148,13 @@ def rows_of(predictor: Predictor, tensor: Tensor, limits: Limits) -> list[Row]:
     """
     count = tensor.shape[0]
     if not isinstance(predictor, SensorPredictor):
-        return list(tensor.contents.texts(count, limits.max_text_bytes))
+        return tensor.contents.texts(count, limits.max_text_bytes)
     width = len(predictor.features)
     values = tensor.contents.numbers(count * width, tensor.datatype).reshape(count, width)  # (N, F)
     if np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0].tolist()
         raise Refused(400, f"{predictor.features[column]!r} of row {row} is infinite; NaN says missing")
-    known = ~np.isnan(values)  # (N, F)
-    return [
-        {name: value for name, value, there in zip(predictor.features, row, given, strict=True) if there}
-        for row, given in zip(values.tolist(), known.tolist(), strict=True)
-    ]
+    return values
 
 
 def packed(texts: Sequence[str]) -> bytes:
