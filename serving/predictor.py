@@ -158,9 +158,8 @@ class SensorPredictor:
         Raises:
             BadAnswer: at least one row has no usable answer.
         """
-        missing = np.isnan(values)
-        if missing.any():
-            values = np.where(missing, self._medians, values)
+        if not math.isfinite(np.add.reduce(values, axis=None)):
+            values = np.where(np.isnan(values), self._medians, values)
         with np.errstate(over="ignore"):  # a reading beyond float32 becomes infinite and is refused below
             return self._head.answers(self._outputs(values.astype(np.float32), self.policy))
 
@@ -209,7 +208,8 @@ class _Head:
             if output.shape != wanted:
                 raise BadAnswer(f"an output has the shape {output.shape}, not {wanted}")
         stacked = np.array(outputs, dtype=np.float64)  # (B, C) or (B,)
-        if not np.isfinite(stacked).all():
+        # In float64 no number of float32 outputs adds up to infinity: the sum is finite if they all are.
+        if not math.isfinite(np.add.reduce(stacked, axis=None)):
             raise BadAnswer("an output is not a finite number")
         if self._task is Task.CLASSIFICATION:
             return self._classes(stacked)
@@ -220,9 +220,9 @@ class _Head:
         return [Answer("", score) for score in stacked.tolist()]
 
     def _classes(self, logits: npt.NDArray[np.float64]) -> list[Answer]:
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))  # (B, C)
-        best = odds.argmax(axis=1)  # (B,)
-        scores = odds.max(axis=1) / odds.sum(axis=1)  # (B,)
+        odds = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))  # (B, C), the best's is 1
+        best = logits.argmax(axis=1)  # (B,)
+        scores = 1.0 / np.add.reduce(odds, axis=1)  # (B,)
         return [
             Answer(self._labels[label], score)
             for label, score in zip(best.tolist(), scores.tolist(), strict=True)

@@ -10,7 +10,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,10 +45,16 @@ class Load:
         return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
-def request(path: str, body: bytes) -> bytes:
+def request(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     """Return one HTTP/1.1 request with a JSON body."""
-    head = f"POST {path} HTTP/1.1\r\nhost: {LOOPBACK}\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    sent = {
+        "host": LOOPBACK,
+        "content-type": "application/json",
+        **(headers or {}),
+        "content-length": str(len(body)),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 def complete(answer: bytes) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from infra.runtime.clock import Clock
 from infra.runtime.settings import Settings
@@ -13,6 +13,7 @@ from infra.runtime.warehouse import Warehouse
 from schemas.errors import Retryable
 from schemas.gateway import Limits
 from schemas.record import Coordinates, Outgoing
+from serving.gateway.body import Overdue, read_body
 from serving.gateway.breaker import Away
 from serving.gateway.identity import ANYBODY, Identity
 from serving.gateway.inference.engine import Inference
@@ -64,6 +65,7 @@ class Gateway:
     shield: Shield
     inference: Inference
     streams: Streams = field(default_factory=Streams)
+    overdue: Overdue = field(default_factory=Overdue)
 
     @property
     def limits(self) -> Limits:
@@ -122,34 +124,11 @@ def gateway_of(request: Request) -> Gateway:
     return gateway
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """Read a request's body within its limits of size and time.
+async def body_of(request: Request) -> bytes:
+    """Read a request's body within the gateway's limits.
 
     Raises:
         Refused: 413 too large, 408 too slow, 415 compressed, 400 broken off.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "compressed bodies are not supported", field="content-encoding")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limits.max_body_bytes:
-        raise _too_large(limits)
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(limits.body_timeout):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limits.max_body_bytes:
-                    raise _too_large(limits)
-                chunks.append(chunk)
-    except TimeoutError as error:
-        raise Refused(408, f"the body did not arrive within {limits.body_timeout:g} s") from error
-    except ClientDisconnect as error:
-        raise Refused(400, "the connection closed before the body was complete") from error
-    return b"".join(chunks)
-
-
-def _too_large(limits: Limits) -> Refused:
-    return Refused(
-        413, f"the body is larger than {limits.max_body_bytes} bytes", reason="oversized", field=""
-    )
+    gateway = gateway_of(request)
+    return await read_body(request, gateway.limits, gateway.overdue)

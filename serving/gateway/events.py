@@ -11,7 +11,7 @@ from schemas.errors import Rejected
 from schemas.raw import RawEvent
 from schemas.record import Coordinates, Outgoing
 from serving.gateway.bindings import Received, as_structured, events_of
-from serving.gateway.core import Gateway, caller_of, gateway_of, read_body
+from serving.gateway.core import Gateway, body_of, caller_of, gateway_of
 from serving.gateway.identity import Identity
 from serving.gateway.problems import Refused, answer, refused, status_of
 
@@ -25,7 +25,7 @@ async def post_events(request: Request) -> Response:
     accepted, 400 with the same list when none was.
     """
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.limits)
+    body = await body_of(request)
     try:
         received = events_of(request.headers, body, max_events=gateway.limits.max_events)
         if received.single:

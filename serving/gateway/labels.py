@@ -13,7 +13,7 @@ from schemas.errors import Reason, Rejected
 from schemas.label import Label, number_of
 from schemas.record import Outgoing
 from schemas.release import Task
-from serving.gateway.core import Gateway, caller_of, gateway_of, read_body
+from serving.gateway.core import Gateway, body_of, caller_of, gateway_of
 from serving.gateway.identity import Identity
 from serving.gateway.problems import Refused, answer, refused, status_of
 
@@ -23,7 +23,7 @@ _ONE_OR_MANY: Final = msgspec.json.Decoder(dict[str, Any] | list[Any])
 async def post_labels(request: Request) -> Response:
     """Take one label or a list; `labelled_at` defaults to now. A label for an event still to come is fine."""
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.limits)
+    body = await body_of(request)
     try:
         sent = _ONE_OR_MANY.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from infra.bench.credential import COUNTED, key_for
 from infra.bench.gateway.inside import STREAMS, Memory, gateway_over
 from infra.runtime import log
 from schemas.record import Coordinates, Outgoing
-from serving.gateway import keys
 from serving.gateway.app import QUIET, protected, uvicorn_config
 from serving.gateway.options import Options
 from serving.gateway.problems import answer
@@ -37,14 +37,6 @@ CREDENTIAL: Final = "credential"
 """The file in a system's folder that holds what its callers must send."""
 
 _ANSWER: Final = {"accepted": 1}
-# Limits that count every request and refuse none: what counting costs is what is measured.
-_LIMITED: Final = """
-[gateway]
-auth = "required"
-[gateway.limits]
-requests_per_s = 1000000
-burst = 1000000
-"""
 
 
 class Discard(Memory):
@@ -100,19 +92,16 @@ def _config(name: str) -> str:
     if name == "open":
         return STREAMS
     tokens = '[gateway.jwt]\nalgorithms = ["HS256"]\n' if name == "jwt" else ""
-    return f"{STREAMS}{_LIMITED}{tokens}"
+    return f"{STREAMS}{COUNTED}{tokens}"
 
 
 def _credential(name: str, home: Path, secret: str) -> str:
     """Make what a caller of a system sends; nothing for an open one."""
-    now = datetime.now(UTC)
     if name == "key":
-        id, text = keys.fresh()
-        scopes = (Scope.PUBLISH,)
-        made = keys.Key(id=id, name="bench", sha256="", scopes=scopes, created_at=now, created_by="bench")
-        return keys.create(home, made, text)
+        return key_for(home, Scope.PUBLISH)
     if name == "jwt":
-        claims = {"sub": "bench", "scope": "publish", "exp": now + timedelta(hours=6)}
+        expires = datetime.now(UTC) + timedelta(hours=6)
+        claims = {"sub": "bench", "scope": "publish", "exp": expires}
         return jwt.encode(claims, secret, "HS256")
     return ""
 

@@ -67,9 +67,9 @@ def served(
         StackError: it did not start, or did not answer.
     """
     plan: ServePlan = place.plan
-    requests = [request(system.path, system.payload(row)) for row in rows]
     samples = []
     with running(system, place) as server:
+        requests = [request(system.path, system.payload(row), server.headers) for row in rows]
         start += drive(server.port, requests, start, max(plan.concurrency), WARM_S).sent
         for concurrency in plan.concurrency:
             before = _Usage(server.pid)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from infra.bench.credential import COUNTED
 from infra.bench.serve.plan import NAME, Scenario, ServePlan
 from infra.bench.stack import Say
 from infra.bench.swap.models import questions, two
@@ -30,7 +31,7 @@ _KEPT: Final = "release.json"
 
 def config_of(plan: ServePlan) -> str:
     """Return the `headrace.toml` under which the model is trained and served."""
-    text = SwapPlan(plan.home, family=plan.scenario.family).config()
+    text = f"{SwapPlan(plan.home, family=plan.scenario.family).config()}{COUNTED}"
     return text.replace(".model]\n", '.model]\nprecision = "int8"\n') if "api" in text else text
 
 

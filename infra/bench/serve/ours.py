@@ -1,19 +1,21 @@
 """Headrace's own server: consumes a release, produces a gateway that answers for it, in a stack of its own.
 
-Kafka, Redis and the gateway's worker run as `headrace up` runs them. The release lies in the stack's folder
-and is announced on `models.releases`, from where the gateway takes it.
+Kafka, Redis and the gateway's worker run as `headrace up` runs them. The gateway asks for a key and counts
+requests by Redis, as one that others can reach does. The release lies in the stack's folder and is announced
+on `models.releases`, from where the gateway takes it.
 """
 
 import asyncio
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from infra.bench.credential import key_for
 from infra.bench.serve.models import home_of
 from infra.bench.serve.plan import ServePlan
 from infra.cli.worker import Worker
@@ -24,6 +26,7 @@ from infra.local.workers import gateway_url, worker_specs
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import load
 from schemas.release import Release
+from serving.gateway.scopes import Scope
 from trainers.succession import announcement
 
 _LOOK_EVERY_S: Final = 0.2
@@ -31,9 +34,19 @@ _WITHIN_S: Final = 120.0
 _NOWHERE: Final = "http://default:@127.0.0.1:1"
 
 
+class Ours(NamedTuple):
+    """A gateway that answers: its port, its process id, and the headers that let a caller in."""
+
+    port: int
+    pid: int
+    headers: Mapping[str, str]
+
+
 @contextmanager
-def gateway(plan: ServePlan, release: Release, answers: Callable[[int], bool]) -> Iterator[tuple[int, int]]:
-    """Yield the port and process id of a gateway that serves the release, as `answers` has shown.
+def gateway(
+    plan: ServePlan, release: Release, answers: Callable[[int, Mapping[str, str]], bool]
+) -> Iterator[Ours]:
+    """Yield a gateway that serves the release, as `answers` has shown.
 
     ClickHouse is left out: no inference needs it.
 
@@ -42,6 +55,7 @@ def gateway(plan: ServePlan, release: Release, answers: Callable[[int], bool]) -
     """
     home = home_of(plan)
     _forget(home)
+    headers = {"authorization": f"Bearer {key_for(home, Scope.PREDICT)}"}
     config = str(home / "headrace.toml")
     services = StackSettings(clickhouse=_NOWHERE, usual_ports=False)
     specs = worker_specs(home, config, [Worker.GATEWAY])
@@ -49,9 +63,9 @@ def gateway(plan: ServePlan, release: Release, answers: Callable[[int], bool]) -
         environment = {"HEADRACE_HOME": str(home), "HEADRACE_CONFIG": config}
         asyncio.run(_announce({**os.environ, **environment}, release))
         port = urlsplit(gateway_url(home)).port or 0
-        _wait(lambda: answers(port))
+        _wait(lambda: answers(port, headers))
         (pid,) = (state.pid or 0 for state in stack.processes() if state.name == Worker.GATEWAY.value)
-        yield port, pid
+        yield Ours(port, pid, headers)
 
 
 def _forget(home: Path) -> None:

@@ -10,7 +10,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,10 +60,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers: its port, and the id of its first process."""
+    """A server that answers: its port, its first process's id, and headers that its callers must send."""
 
     port: int
     pid: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Command = Callable[[Path, int, int, Path], Sequence[str]]
@@ -155,8 +157,8 @@ def running(system: System, place: Place) -> Iterator[Running]:
         StackError: it did not start, or does not answer.
     """
     if system.command is None:
-        with gateway(place.plan, place.model, lambda port: _answers(system, place, port)) as (port, pid):
-            yield Running(port, pid)
+        with gateway(place.plan, place.model, partial(_answers, system, place)) as ours:
+            yield Running(*ours)
         return
     lease, spare = lease_port(), lease_port()
     folder = _bin(system.name, place.plan.home / "environments", place.say)
@@ -165,7 +167,7 @@ def running(system: System, place: Place) -> Iterator[Running]:
         name=system.name,
         argv=system.command(folder, lease.port, spare.port, place.folder),
         log_path=place.folder / f"{system.name}.log",
-        ready=lambda: _answers(system, place, lease.port),
+        ready=lambda: _answers(system, place, lease.port, {}),
         env={
             **place.environment,
             "BENCH_PORT": str(lease.port),
@@ -219,11 +221,11 @@ def _bin(name: str, environments: Path, say: Say) -> Path:
     return installed(f"serve-{name}", lock, environments, say)
 
 
-def _answers(system: System, place: Place, port: int) -> bool:
+def _answers(system: System, place: Place, port: int, given: Mapping[str, str]) -> bool:
     """Tell whether a system answers the example well."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=_ASK_S)
     try:
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **given}
         connection.request("POST", system.path, system.payload(place.example), headers)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):

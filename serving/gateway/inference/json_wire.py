@@ -5,7 +5,7 @@ that has the parameter `binary_data_size` follows, in the order of the tensors.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,8 +21,10 @@ _MAX_TENSORS: Final = 16
 _ELSEWHERE: Final = ("shared_memory_region", "classification")
 """Parameters of Triton's that change where data lies or what is answered, and are not supported."""
 
-_Texts = list[list[str] | str]
-_Values = list[list[float | None] | float | None]
+T = TypeVar("T")
+
+_TEXTS: Final = msgspec.json.Decoder(list[list[str] | str])
+_VALUES: Final = msgspec.json.Decoder(list[list[float | None] | float | None])
 _DIMENSION = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -65,7 +67,7 @@ class Plain(NamedTuple):
     data: bytes
 
     def texts(self, count: int, max_bytes: int) -> list[str]:
-        elements = _decoded(self.data, _Texts, "texts")
+        elements = _decoded(self.data, _TEXTS, "texts")
         flat = [text for one in elements for text in (one if isinstance(one, list) else [one])]
         for index, text in enumerate(exactly(flat, count)):
             text_of(text.encode(), index, max_bytes)
@@ -75,7 +77,7 @@ class Plain(NamedTuple):
         # However it is nested, a comma lies between two numbers: what is too long is seen before it is read.
         if self.data.count(b",") != count - 1:
             raise Refused(400, f"the shape says {count} elements and the data has another number of them")
-        rows = _decoded(self.data, _Values, "numbers")
+        rows = _decoded(self.data, _VALUES, "numbers")
         flat = [value for one in rows for value in (one if isinstance(one, list) else [one])]
         if len(flat) != count:
             raise Refused(400, f"the shape says {count} elements and the data has {len(flat)}")
@@ -189,8 +191,8 @@ def _check_parameters(name: str, parameters: dict[str, Any]) -> None:
             raise Refused(400, f"{name[:80]!r}: the parameter {parameter} is not supported")
 
 
-def _decoded(data: bytes, kind: Any, what: str) -> Any:
+def _decoded(data: bytes, decoder: msgspec.json.Decoder[T], what: str) -> T:
     try:
-        return msgspec.json.decode(data, type=kind)
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"the data is no array of {what}: {error}") from error

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.gateway.core import gateway_of, read_body
+from serving.gateway.core import body_of, gateway_of
 from serving.gateway.inference import json_wire
 from serving.gateway.inference.describe import EXTENSIONS, NAME, READY, UNAVAILABLE, VERSION, metadata
 from serving.gateway.problems import Refused, answer
@@ -96,7 +96,7 @@ async def post_infer(request: Request) -> Response:
     """Answer a request's rows."""
     gateway = gateway_of(request)
     name, version = _named(request)
-    body = await read_body(request, gateway.limits)
+    body = await body_of(request)
     asked = json_wire.read(body, request.headers.get(json_wire.HEADER))
     answered = await gateway.inference.infer(name, version, asked.inputs)
     content, json_bytes = json_wire.write(asked.body, answered)
@@ -109,7 +109,7 @@ async def post_infer(request: Request) -> Response:
 async def post_index(request: Request) -> Response:
     """Answer with every model that `headrace.toml` names; `{"ready": true}` asks for those that serve."""
     gateway = gateway_of(request)
-    body = await read_body(request, gateway.limits)
+    body = await body_of(request)
     ready = _only_ready(body)
     return answer(
         [

@@ -5,6 +5,7 @@ table `events` has. A model of readings takes `values`, FP32 or FP64 [N, F], in 
 features; NaN is a missing reading.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -151,7 +152,7 @@ def rows_of(predictor: Predictor, tensor: Tensor, limits: Limits) -> Rows:
         return tensor.contents.texts(count, limits.max_text_bytes)
     width = len(predictor.features)
     values = tensor.contents.numbers(count * width, tensor.datatype).reshape(count, width)  # (N, F)
-    if np.isinf(values).any():
+    if not math.isfinite(np.add.reduce(values, axis=None)) and np.isinf(values).any():
         row, column = np.argwhere(np.isinf(values))[0].tolist()
         raise Refused(400, f"{predictor.features[column]!r} of row {row} is infinite; NaN says missing")
     return values

@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cache import Cache, Circuit, Local, Shared, keys
+from serving.cache import Cache, Circuit, Local, Shared, Worth, keys
 from serving.predictor import Answer
 
 ONE, OTHER = "0" * 64, "1" * 64
@@ -49,6 +49,19 @@ def test_the_circuit_waits_longer_after_each_failure_and_forgets() -> None:
     assert circuit.allows(60.0)
     circuit.worked()
     assert circuit.failed(0.0) == 1
+
+
+def test_where_nothing_repeats_few_lookups_are_made() -> None:
+    """Keys that were never known lately: one look-up in sixteen. As soon as some are known again: each."""
+    worth = Worth()
+    for _ in range(600):
+        if worth.pays(1):
+            worth.found(1, 0)
+    assert sum(worth.pays(1) for _ in range(160)) == 10
+    assert all(worth.pays(600) for _ in range(20)), "of many keys one may be known"
+    for _ in range(8):
+        worth.found(64, 64)
+    assert all(worth.pays(1) for _ in range(20))
 
 
 async def test_without_redis_the_local_memory_goes_on_at_once() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from schemas import codec
 from schemas.release import Manifest, Task
 from serving.batching import Policy
-from serving.predictor import Answer, BadAnswer, Predictor, make
+from serving.predictor import Answer, BadAnswer, Predictor, SensorPredictor, make
 from serving.release import BadRelease, open_release
 from tests.unit.serving.releases import (
     FEATURES,
@@ -124,6 +125,19 @@ def test_a_missing_reading_takes_the_median_and_an_unknown_one_is_ignored(
         [{"cpu": 61.0, "disk": 10.0, "memory": 30.0}, {"cpu": 61.0, "fan": 9.0}]
     )
     assert whole == partial
+
+
+def test_readings_by_name_and_in_order_are_answered_alike(variants: dict[str, Predictor]) -> None:
+    """A matrix in the features' order, NaN for what is missing, and a mapping get the same answers."""
+    matrix = np.array([[61.0, np.nan, 30.0], [1.0, 2.0, 3.0], [np.nan] * 3])  # (N, F)
+    named = [
+        {name: value for name, value in zip(FEATURES, row, strict=True) if not np.isnan(value)}
+        for row in matrix.tolist()
+    ]
+    for name in ("sensor classes", "sensor anomaly", "sensor number"):
+        predictor = variants[name]
+        assert isinstance(predictor, SensorPredictor)
+        assert predictor.predict_values(matrix) == predictor.predict(named)
 
 
 def test_an_extreme_reading_is_an_anomaly_and_a_typical_one_is_not(variants: dict[str, Predictor]) -> None:
