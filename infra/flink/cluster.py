@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 
 from infra.flink.jars import KAFKA_CONNECTOR, ensure_jar
-from infra.flink.layout import Layout, flink_package, lay_out, require_java
+from infra.flink.layout import Layout, flink_package, lay_out, local_settings, require_java
 from infra.local.ports import LOOPBACK, is_free
 from infra.local.process import ProcessSpec
 
@@ -61,6 +61,7 @@ class Shape:
 def cluster_settings(layout: Layout, shape: Shape, ports: Mapping[str, int]) -> dict[str, str]:
     """Return Flink's settings for a cluster of this shape; `ports` holds one for each of `PORTS`."""
     return {
+        **local_settings(layout),
         "jobmanager.memory.process.size": f"{shape.jobmanager_mb}m",
         "taskmanager.memory.process.size": f"{shape.taskmanager_mb}m",
         "taskmanager.numberOfTaskSlots": str(shape.slots),
@@ -124,8 +125,8 @@ def cluster_specs(
     return [
         _zookeeper(layout, ports["zookeeper"], log_of("zookeeper")),
         spec("jobmanager", "jobmanager.sh", 0),
-        # Under a name of its own a restarted TaskManager takes its predecessor's place at once: the JobManager
-        # need not wait for the heartbeats of a dead one to fail.
+        # Under a name of its own a restarted TaskManager takes its predecessor's place at once: the
+        # JobManager need not wait until the heartbeats of a dead one are missed.
         *(
             spec(name, "taskmanager.sh", n, "-D", f"taskmanager.resource-id={name}")
             for n, name in enumerate(_taskmanagers(shape), start=1)

@@ -128,7 +128,7 @@ def lay_out(
 
     Args:
         layout: where.
-        settings: Flink's own keys; they win over those of `base_settings`.
+        settings: Flink's own keys.
         lib: jars on the class path beside the package's.
         opt: jars beside the package's that its scripts look for.
         plugins: folders of the package's plugins to load.
@@ -140,18 +140,20 @@ def lay_out(
     _link(layout.folder / "plugins", [layout.flink / "plugins" / name for name in plugins])
     logs = ("log4j.properties", "log4j-console.properties", "log4j-cli.properties")
     _link(layout.conf, [_LOGGING] * len(logs), logs)
-    lines = [f"{key}: {value}\n" for key, value in {**base_settings(layout), **settings}.items()]
-    (layout.conf / "config.yaml").write_text("".join(lines), encoding="utf-8")
-
-
-def base_settings(layout: Layout) -> dict[str, str]:
-    """Return what every cluster of ours is set to: loopback, RocksDB, and its own folders."""
-    return {
-        **ON_LOOPBACK,
-        **STATE,
+    everywhere = {
         # As Flink's own configuration does for Java 17, which closes these modules to libraries.
         "env.java.opts.all": " ".join(f"--{kind}={name}=ALL-UNNAMED" for kind, name in _modules()),
         "io.tmp.dirs": str(layout.folder / "tmp"),
+    }
+    lines = [f"{key}: {value}\n" for key, value in {**everywhere, **settings}.items()]
+    (layout.conf / "config.yaml").write_text("".join(lines), encoding="utf-8")
+
+
+def local_settings(layout: Layout) -> dict[str, str]:
+    """Return what every local cluster is set to: loopback, RocksDB, and its own folders."""
+    return {
+        **ON_LOOPBACK,
+        **STATE,
         "execution.checkpointing.dir": layout.checkpoints.as_uri(),
         "execution.checkpointing.savepoint-dir": layout.savepoints.as_uri(),
     }

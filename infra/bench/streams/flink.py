@@ -14,7 +14,7 @@ import httpx
 
 from infra.bench.streams.environments import Say, environment
 from infra.flink.jars import KAFKA_CONNECTOR, SQL_GATEWAY, ensure_jar
-from infra.flink.layout import Layout, lay_out
+from infra.flink.layout import Layout, lay_out, local_settings
 from infra.local.ports import PortLease, lease_port
 from infra.local.process import ProcessSpec
 
@@ -43,10 +43,11 @@ def cluster(folder: Path, values: Mapping[str, str], environments: Path, say: Sa
     (flink,) = (environment("flink", environments, say).parent).glob("lib/python*/site-packages/pyflink")
     rpc, rest = lease_port(), lease_port()
     url = f"http://127.0.0.1:{rest.port}"
+    ports = {"jobmanager.rpc.port": str(rpc.port), "rest.port": str(rest.port)}
     layout = Layout(flink, folder)
     lay_out(
         layout,
-        {**_SETTINGS, "jobmanager.rpc.port": str(rpc.port), "rest.port": str(rest.port)},
+        {**local_settings(layout), **_SETTINGS, **ports},
         lib=[ensure_jar(KAFKA_CONNECTOR, say)],
         opt=[ensure_jar(SQL_GATEWAY, say)],
     )
