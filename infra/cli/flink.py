@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -21,7 +22,9 @@ Address = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="clean, windows or backfill.")]
+JobName = Annotated[
+    str, typer.Argument(metavar="JOB", help="clean, windows, backfill, or probe, which reads no topic.")
+]
 JobNameOrId = Annotated[str, typer.Argument(metavar="JOB", help="Its name, or Flink's id of it.")]
 Within = Annotated[float, typer.Option(min=1, help="Seconds that a savepoint may take.")]
 Parallelism = Annotated[int, typer.Option(min=1, max=128, help="Parallel tasks of each part of the job.")]
@@ -116,20 +119,15 @@ def run(
     headrace flink run clean --parallelism 2
     """
     from infra.flink import control
-    from infra.flink.jobs import module_of
-    from infra.runtime.settings import config_path, load
+    from infra.flink.jobs import PROBE, module_of
 
     module = module_of(job)
     cluster = control.cluster_of(home, address)
-    settings = load({**os.environ, "HEADRACE_HOME": str(home)})
-    arguments = ["--bootstrap", settings.endpoints.kafka, "--checkpoint-ms", str(checkpoint_ms)]
-    given = {
-        "--config": str(config_path()) if config_path().is_file() else "",
-        "--prefix": settings.config.topic_prefix,
-        "--group": group,
-        "--transactional-prefix": transactional_prefix,
-    }
-    arguments += [word for name, value in given.items() if value for word in (name, value)]
+    arguments = [
+        "--checkpoint-ms",
+        str(checkpoint_ms),
+        *(_topics(home, group, transactional_prefix) if job != PROBE else []),
+    ]
     arguments += context.args
     found = control.run(cluster, job, module, parallelism, arguments, from_savepoint)
     _tell(
@@ -137,6 +135,21 @@ def run(
         {"job": job, "id": found.job, "parallelism": parallelism, "from_savepoint": from_savepoint},
         f"{job} runs as job {found.job}, parallelism {parallelism}\nnext: headrace flink status",
     )
+
+
+def _topics(home: Path, group: str, transactional_prefix: str) -> list[str]:
+    """Return the arguments that say which topics a job reads and writes, and as whom."""
+    from infra.runtime.settings import config_path, load
+
+    settings = load({**os.environ, "HEADRACE_HOME": str(home)})
+    given = {
+        "--bootstrap": settings.endpoints.kafka,
+        "--config": str(config_path()) if config_path().is_file() else "",
+        "--prefix": settings.config.topic_prefix,
+        "--group": group,
+        "--transactional-prefix": transactional_prefix,
+    }
+    return [word for name, value in given.items() if value for word in (name, value)]
 
 
 def savepoint(
@@ -162,6 +175,9 @@ def stop(
         str, typer.Option("--to", help="A folder or URI.", show_default="the cluster's own")
     ] = "",
     within: Within = 120.0,
+    no_savepoint: Annotated[
+        bool, typer.Option("--no-savepoint", help="Cancel it; the way out for one that keeps restarting.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     address: Address = "",
     as_json: JsonOption = False,
@@ -169,6 +185,10 @@ def stop(
     """Stop a job with a savepoint; nothing is drained, so open windows stay open in it."""
     from infra.flink import control
 
+    if no_savepoint:
+        control.cancel(control.cluster_of(home, address), job)
+        _tell(as_json, {"job": job, "savepoint": None}, f"cancelled {job}, without a savepoint")
+        return
     path = control.stop(control.cluster_of(home, address), job, folder, within)
     told = f"stopped {job}; savepoint {path}\nnext: headrace flink run {job} --from-savepoint last"
     _tell(as_json, {"job": job, "savepoint": path}, told)

@@ -32,6 +32,7 @@ _RECOVERY: Final[Mapping[str, str]] = {
     "restart-strategy.exponential-delay.reset-backoff-threshold": "2 min",
     "high-availability.type": "zookeeper",
     "high-availability.cluster-id": "/headrace",
+    "zookeeper.sasl.disable": "true",
     "high-availability.zookeeper.client.session-timeout": "6000",
 }
 

@@ -107,6 +107,18 @@ def stop(cluster: Cluster, name: str, folder: str, within_s: float) -> str:
     return path
 
 
+def cancel(cluster: Cluster, name: str) -> None:
+    """End a job without a savepoint.
+
+    Raises:
+        FlinkError: it does not run.
+    """
+    with Rest(cluster.address) as rest:
+        job = _running_job(cluster, rest, name)
+        rest.cancel(job)
+        rest.wait_ended(job, _STARTED_WITHIN_S)
+
+
 def rescale(
     cluster: Cluster,
     name: str,
@@ -146,7 +158,12 @@ def _submitted(cluster: Cluster, rest: Rest, name: str, wanted: Run, path: str) 
     identity = submit(place_of(cluster.home).root / "client", cluster.address, job)
     found = msgspec.structs.replace(wanted, job=identity, savepoint="")
     cluster.runs.put(name, found)
-    rest.wait_running(identity, _STARTED_WITHIN_S)
+    try:
+        rest.wait_running(identity, _STARTED_WITHIN_S)
+    except FlinkError as error:
+        rest.cancel(identity)  # a job that cannot start would be tried again for ever
+        cluster.runs.put(name, msgspec.structs.replace(found, savepoint=path))
+        raise FlinkError(f"{error}; it was cancelled") from error
     return found
 
 

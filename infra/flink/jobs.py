@@ -1,19 +1,23 @@
 """The jobs by their names, and what runs of them: ``HOME/flink/jobs.json``, written by the commands."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from infra.flink.errors import FlinkError
+from infra.flink.package import module_path, root
 from infra.local.home import write_json
+
+PROBE: Final = "probe"
+"""The job that reads no topic, and so takes none of their options."""
 
 MODULES: Final[Mapping[str, str]] = {
     "clean": "streams.jobs.clean",
     "windows": "streams.jobs.windows",
     "backfill": "streams.jobs.backfill",
+    PROBE: "infra.flink.probe",
 }
 """What can be run, by name."""
 
@@ -77,8 +81,7 @@ def module_of(name: str) -> str:
     Raises:
         FlinkError: no job is called so, or this installation does not have it.
     """
-    module = MODULES.get(name)
-    if module is None or find_spec(module) is None:
-        known = ", ".join(known for known, module in MODULES.items() if find_spec(module) is not None)
-        raise FlinkError(f"no job is called {name!r}; there are: {known or 'none'}")
-    return module
+    there = {name: module for name, module in MODULES.items() if module_path(root(), module) is not None}
+    if name not in there:
+        raise FlinkError(f"no job is called {name!r}; there are: {', '.join(there)}")
+    return there[name]

@@ -36,12 +36,12 @@ def closure(modules: Sequence[str], base: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for module in modules:
-        if _path(base, module) is None:
+        if module_path(base, module) is None:
             raise FlinkError(f"{module} is no module of this installation")
     left = list(modules)
     while left:
         module = left.pop()
-        path = _path(base, module)
+        path = module_path(base, module)
         if module in found or path is None:
             continue  # known, or a name inside of a module
         found[module] = path
@@ -75,7 +75,7 @@ def pack(modules: Sequence[str], target: Path, base: Path | None = None) -> Path
     return folder
 
 
-def _path(base: Path, module: str) -> Path | None:
+def module_path(base: Path, module: str) -> Path | None:
     """Return a module's file, None for what is not ours or no module."""
     if module.split(".", maxsplit=1)[0] not in OURS:
         return None

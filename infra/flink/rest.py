@@ -13,6 +13,7 @@ ENDED: Final = frozenset({"FINISHED", "CANCELED", "FAILED", "SUSPENDED"})
 """States that a job does not leave by itself."""
 
 _POLL_S: Final = 0.1
+_HOPELESS: Final = 3  # failures before all tasks ever ran, after which a start has failed
 _TIMEOUT_S: Final = 10.0
 
 
@@ -90,7 +91,7 @@ class Rest:
         """Return one job."""
         told = self._get(f"/jobs/{job}")
         counted = self._get(f"/jobs/{job}/checkpoints")
-        failures = self._get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]
+        failures = self._failures(job)
         return Job(
             id=job,
             name=told["name"],
@@ -100,7 +101,7 @@ class Rest:
             started_ms=told["start-time"],
             checkpoint=_checkpoint((counted.get("latest") or {}).get("completed")),
             failed_checkpoints=(counted.get("counts") or {}).get("failed", 0),
-            cause=_cause(failures[0]["stacktrace"]) if failures else "",
+            cause=failures[0] if failures else "",
         )
 
     def wait_running(self, job: str, timeout_s: float) -> None:
@@ -111,18 +112,15 @@ class Rest:
         """
         deadline = self._now() + timeout_s
         while True:
-            told = self._get(f"/jobs/{job}")
+            told, failures = self._get(f"/jobs/{job}"), self._failures(job)
             states = {vertex["status"] for vertex in told["vertices"]}
             if told["state"] == "FINISHED" or (
                 told["state"] == "RUNNING" and states <= {"RUNNING", "FINISHED"}
             ):
                 return
-            if told["state"] in ENDED or self._now() > deadline:
-                cause = self.job(job).cause or "no cause is told; see the JobManager's log"
-                raise FlinkError(
-                    f"job {job} is {told['state']} and does not run all its tasks: {cause}; see"
-                    " `headrace flink status`"
-                )
+            if told["state"] in ENDED or len(failures) >= _HOPELESS or self._now() > deadline:
+                cause = failures[0] if failures else f"no cause was told within {timeout_s:.0f} s"
+                raise FlinkError(f"job {job} is {told['state']} and does not run all its tasks: {cause}")
             time.sleep(_POLL_S)
 
     def savepoint(self, job: str, folder: str, timeout_s: float) -> str:
@@ -135,13 +133,7 @@ class Rest:
         Nothing is drained: no watermark of the end is sent, so windows stay open in the savepoint.
         """
         path = self._savepoint(f"/jobs/{job}/stop", {"drain": False}, job, folder, timeout_s)
-        deadline = self._now() + timeout_s
-        while self.states().get(job) not in {*ENDED, None}:
-            if self._now() > deadline:
-                raise FlinkError(
-                    f"job {job} has written {path} but does not end; see `headrace flink status`"
-                )
-            time.sleep(_POLL_S)
+        self.wait_ended(job, timeout_s)
         return path
 
     def _savepoint(
@@ -167,6 +159,27 @@ class Rest:
                 " the job goes on as before"
             )
         return str(operation["location"])
+
+    def cancel(self, job: str) -> None:
+        """End a job without a savepoint: what came after its last checkpoint is as if it had not been."""
+        self._ask("PATCH", f"/jobs/{job}", params={"mode": "cancel"})
+
+    def wait_ended(self, job: str, timeout_s: float) -> None:
+        """Wait until a job has ended.
+
+        Raises:
+            FlinkError: it did not in time.
+        """
+        deadline = self._now() + timeout_s
+        while self.states().get(job) not in {*ENDED, None}:
+            if self._now() > deadline:
+                raise FlinkError(f"job {job} did not end in {timeout_s:.0f} s: see `headrace flink status`")
+            time.sleep(_POLL_S)
+
+    def _failures(self, job: str) -> list[str]:
+        """Return the causes of a job's failures that the cluster remembers, the newest first."""
+        entries = self._get(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]
+        return [_cause(entry["stacktrace"]) for entry in entries]
 
     def _restarts(self, job: str) -> int:
         """Ask for the metric; a cluster that has just come back may not have it yet."""
