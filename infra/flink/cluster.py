@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 
 from infra.flink.jars import KAFKA_CONNECTOR, ensure_jar
-from infra.flink.layout import Layout, flink_package, lay_out, local_settings, require_java
+from infra.flink.layout import QUICK_START, Layout, flink_package, lay_out, local_settings, require_java
 from infra.local.ports import LOOPBACK, is_free
 from infra.local.process import ProcessSpec
 
@@ -67,6 +67,7 @@ def cluster_settings(layout: Layout, shape: Shape, ports: Mapping[str, int]) -> 
         "taskmanager.memory.process.size": f"{shape.taskmanager_mb}m",
         "taskmanager.numberOfTaskSlots": str(shape.slots),
         "rest.port": str(ports["rest"]),
+        "env.java.opts.jobmanager": QUICK_START,
         **_RECOVERY,
         "high-availability.zookeeper.quorum": f"{LOOPBACK}:{ports['zookeeper']}",
         "high-availability.storageDir": (layout.folder / "recovery").as_uri(),
