@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.live
 
 BACK_WITHIN_S = 20.0
+PROMETHEUS = Path(__file__).parents[2] / "infra" / "prometheus"
+OF_KAFKA_SOURCES = "flink_taskmanager_job_task_operator_pendingRecords"
+"""What the probe, which reads no topic, does not have."""
 
 
 def headrace(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -160,13 +164,16 @@ def test_a_killed_process_comes_back_and_the_job_goes_on(home: Path, name: str) 
 
 
 def test_metrics_of_all_processes_are_at_one_place(home: Path) -> None:
-    """The supervisor tells what JobManager and TaskManager pushed, and where Prometheus finds it."""
+    """What the rules ask for is told by the supervisor, at the address that Prometheus finds."""
     (record,) = (home / "metrics").glob("flink-*.json")
     (target,) = json.loads(record.read_text())[0]["targets"]
 
+    rules = "".join((PROMETHEUS / name).read_text() for name in ("alerts.yml", "recording.yml"))
+    wanted = set(re.findall(r"\bflink_(?:jobmanager|taskmanager)_\w+", rules)) - {OF_KAFKA_SOURCES}
+
     def complete() -> bool:
         text = httpx.get(f"http://{target}/metrics").text
-        return "flink_jobmanager_job_numRestarts{" in text and 'tm_id="taskmanager_1"' in text
+        return all(f"\n{name}{{" in text for name in wanted) and 'tm_id="taskmanager_1"' in text
 
     eventually(complete, 20.0)
 
