@@ -67,6 +67,7 @@ def cluster_settings(layout: Layout, shape: Shape, ports: Mapping[str, int]) -> 
         "taskmanager.memory.process.size": f"{shape.taskmanager_mb}m",
         "taskmanager.numberOfTaskSlots": str(shape.slots),
         "rest.port": str(ports["rest"]),
+        "web.refresh-interval": "500",  # how old an answer about a job may be; three seconds otherwise
         "env.java.opts.jobmanager": QUICK_START,
         **_RECOVERY,
         "high-availability.zookeeper.quorum": f"{LOOPBACK}:{ports['zookeeper']}",
