@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+import structlog
 from pyflink.common import Row, RowKind, TypeInformation, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 
-from infra.runtime import log
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Settings
@@ -75,7 +75,7 @@ class CleanLane(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no t
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Read the settings and open the state."""
-        log.configure(topics.CLEAN.name)  # else structlog prints, by what Flink put in the place of `print`
+        _log_through_flink()
         self._settings: Settings = self._options.settings()
         self._clock: Clock = SystemClock()
         self._now = self._clock.now()
@@ -143,6 +143,15 @@ def written_type() -> TypeInformation:
     packed = Types.PRIMITIVE_ARRAY(Types.BYTE())
     record = Types.ROW_NAMED(["key", "value", "headers"], [packed, packed, Types.MAP(Types.STRING(), packed)])
     return Types.ROW_NAMED(["topic", "records"], [Types.STRING(), Types.OBJECT_ARRAY(record)])
+
+
+def _log_through_flink() -> None:
+    """Leave the logs to the standard library's root, whose handler is Flink's; it replaced `print` as well."""
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
 def outputs(prefix: str) -> list[str]:
