@@ -21,7 +21,7 @@ PORTS: Final = ("zookeeper", "jobmanager", "rest", "metrics")
 """What a cluster listens on that must stay the same over a restart of one process."""
 
 _ZOOKEEPER: Final = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain"
-_RECOVERY: Final[Mapping[str, str]] = {
+RECOVERY: Final[Mapping[str, str]] = {
     # A lost TaskManager is noticed within six seconds instead of fifty.
     "heartbeat.interval": "1000",
     "heartbeat.timeout": "6000",
@@ -30,6 +30,10 @@ _RECOVERY: Final[Mapping[str, str]] = {
     "restart-strategy.exponential-delay.initial-backoff": "1 s",
     "restart-strategy.exponential-delay.max-backoff": "30 s",
     "restart-strategy.exponential-delay.reset-backoff-threshold": "2 min",
+}
+"""How soon a fault is noticed, and what follows."""
+
+_STORE: Final[Mapping[str, str]] = {
     "high-availability.type": "zookeeper",
     "high-availability.cluster-id": "/headrace",
     "zookeeper.sasl.disable": "true",
@@ -69,7 +73,8 @@ def cluster_settings(layout: Layout, shape: Shape, ports: Mapping[str, int]) -> 
         "rest.port": str(ports["rest"]),
         "web.refresh-interval": "500",  # how old an answer about a job may be; three seconds otherwise
         "env.java.opts.jobmanager": QUICK_START,
-        **_RECOVERY,
+        **RECOVERY,
+        **_STORE,
         "high-availability.zookeeper.quorum": f"{LOOPBACK}:{ports['zookeeper']}",
         "high-availability.storageDir": (layout.folder / "recovery").as_uri(),
         "high-availability.jobmanager.port": str(ports["jobmanager"]),
