@@ -102,7 +102,8 @@ def test_everything_listens_on_loopback_alone(home: Path) -> None:
 def test_a_job_runs_and_its_checkpoints_are_shown(home: Path) -> None:
     """`run` returns a job whose tasks run in Python workers, and `status` sees its first checkpoint."""
     job = told(home, "run", "probe")["id"]
-    seen = eventually(lambda: job_of(home) if job_of(home)["checkpoint"] else None, 30.0)
+    eventually(lambda: job_of(home)["checkpoint"], 30.0)
+    seen = job_of(home)
     assert (seen["id"], seen["state"], seen["parallelism"]) == (job, "RUNNING", 1)
     assert seen["checkpoint"]["size_bytes"] > 0
     assert seen["checkpoint"]["duration_ms"] < 10_000

@@ -1,4 +1,4 @@
-"""What the operator's CRD (`flinkdeployments.flink.apache.org`, v1beta1, release 1.15) says of the fields used.
+"""What the operator's CRD (`flinkdeployments.flink.apache.org`, v1beta1, 1.15) says of the fields used.
 
 The whole document has half a megabyte, nearly all of it Kubernetes' pod template three times, and is in no
 package registry. So the fields that our manifest uses are told here, with the types and choices of the CRD's
