@@ -57,7 +57,12 @@ async def on_faust(records: Sequence[Published], stack: Endpoints, prefix: str, 
 
 
 async def on_flink(
-    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster, before: int = 0
+    records: Sequence[Published],
+    stack: Endpoints,
+    prefix: str,
+    folder: Path,
+    cluster: Cluster,
+    before: int = 0,
 ) -> Outcome:
     """Run the job until it has dealt with everything, `before` of which another engine did."""
     environment = environment_of(stack, folder, CONFIG.replace("{prefix}", prefix))

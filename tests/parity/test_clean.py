@@ -34,7 +34,9 @@ def test_the_input_is_worth_comparing(published: list[Published], specified: Out
     """Every kind of flag, several reasons, duplicates, strays: else equality would say little."""
     events = [event for found in specified.clean.values() for event in found]
     flags = Counter(name for event in events for name, flag in event.get("flags", {}).items() if flag)
-    assert {"imputed", "outlier", "masked", "repaired", "late", "time_missing", "near_duplicate_of"} <= set(flags)
+    assert {"imputed", "outlier", "masked", "repaired", "late", "time_missing", "near_duplicate_of"} <= set(
+        flags
+    )
     assert any(event.get("window") for event in events)
     assert {Reason.EMPTY, Reason.MALFORMED_JSON, Reason.OVERSIZED} <= {letter[1] for letter in specified.dead}
     assert all(specified.dropped[stream] > 5 for stream in ("requests", "host", "plant", "logs"))

@@ -17,7 +17,9 @@ def test_names_carry_the_prefix(tmp_path: Path):
     told = options(parser("", "group").parse_args(argv))
     assert (told.group, told.transactional_prefix, told.parallelism) == ("a.group", "a.group", 1)
     assert list(told.settings().config.streams) == ["logs"]
-    told = options(parser("", "group").parse_args([*argv, "--prefix", "b.", "--transactional-prefix", "mine"]))
+    told = options(
+        parser("", "group").parse_args([*argv, "--prefix", "b.", "--transactional-prefix", "mine"])
+    )
     assert (told.group, told.transactional_prefix) == ("b.group", "mine")
     assert told.settings().config.topic_prefix == "b."
 
@@ -34,7 +36,10 @@ def test_a_range_has_two_ends():
         "scan.startup.mode": "earliest-offset",
         "scan.bounded.mode": "latest-offset",
     }
-    assert scan("@1000", "0:5,1:7")["scan.bounded.specific-offsets"] == "partition:0,offset:5;partition:1,offset:7"
+    assert (
+        scan("@1000", "0:5,1:7")["scan.bounded.specific-offsets"]
+        == "partition:0,offset:5;partition:1,offset:7"
+    )
     assert scan("@1000", "latest")["scan.startup.timestamp-millis"] == "1000"
     with pytest.raises(Fatal, match="no end of a range"):
         scan("yesterday", "latest")

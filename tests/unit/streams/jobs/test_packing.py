@@ -7,7 +7,9 @@ from streams.jobs.packing import Columns, PackedRecord, pack, unpack
 from streams.operators.home import HEADER
 
 _BYTES = st.none() | st.binary(max_size=8)
-_HEADERS = st.dictionaries(st.text(max_size=4), st.binary(max_size=4), max_size=3).map(lambda d: tuple(d.items()))
+_HEADERS = st.dictionaries(st.text(max_size=4), st.binary(max_size=4), max_size=3).map(
+    lambda d: tuple(d.items())
+)
 _RECORDS = st.lists(
     st.builds(
         PackedRecord,
