@@ -95,7 +95,6 @@ def _environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
         "pipeline.name": name,
         "pipeline.object-reuse": "true",
         "pipeline.max-parallelism": str(KEY_GROUPS),
-        "parallelism.default": str(told.parallelism),
         "state.backend.type": "rocksdb",
         "execution.checkpointing.interval": f"{told.checkpoint_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
@@ -105,6 +104,8 @@ def _environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
         "python.fn-execution.arrow.batch.size": _AT_ONCE,
         "python.fn-execution.bundle.time": "50",
     }
+    if told.parallelism is not None:  # Flink's client takes the option for its own where it comes first
+        settings["parallelism.default"] = str(told.parallelism)
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)

@@ -15,7 +15,7 @@ def test_names_carry_the_prefix(tmp_path: Path):
     file.write_text('topic_prefix = "a."\n[streams.logs]\nkind = "log"\n')
     argv = ["--bootstrap", "kafka:9092", "--config", str(file)]
     told = options(parser("", "group").parse_args(argv))
-    assert (told.group, told.transactional_prefix, told.parallelism) == ("a.group", "a.group", 1)
+    assert (told.group, told.transactional_prefix, told.parallelism) == ("a.group", "a.group", None)
     assert list(told.settings().config.streams) == ["logs"]
     told = options(
         parser("", "group").parse_args([*argv, "--prefix", "b.", "--transactional-prefix", "mine"])
