@@ -1,5 +1,6 @@
 """The three engines on the same input: in memory, as the Faust worker, as the job on a Flink cluster."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +93,25 @@ async def on_flink_moved(
         return await dealt_with(settings, len(records))
     finally:
         control.cancel(cluster, prefix)
+
+
+async def backfilled(
+    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster
+) -> Outcome:
+    """Publish all, and run the bounded job over the first half, until it ends by itself."""
+    environment = environment_of(stack, folder, CONFIG.replace("{prefix}", prefix))
+    settings = load(environment)
+    await publish(settings, records)
+    ends = Counter(record.partition for record in records[: len(records) // 2])
+    until = ",".join(f"{partition}:{offset}" for partition, offset in ends.items())
+    arguments = ["--bootstrap", stack.kafka, "--config", environment["HEADRACE_CONFIG"], "--end", until]
+    job = control.run(cluster, prefix, "streams.jobs.backfill", 2, arguments).job
+
+    async def finished() -> bool:
+        return any(job == known.id and known.state == "FINISHED" for _, known in control.jobs(cluster))
+
+    await aeventually(finished, timeout_s=60, every_s=0.5)
+    return await committed(settings)
 
 
 async def from_faust_to_flink(

@@ -10,7 +10,14 @@ import pytest
 from infra.flink.control import Cluster
 from infra.runtime.settings import Endpoints
 from schemas.errors import Reason
-from tests.parity.engines import from_faust_to_flink, in_memory, on_faust, on_flink, on_flink_moved
+from tests.parity.engines import (
+    backfilled,
+    from_faust_to_flink,
+    in_memory,
+    on_faust,
+    on_flink,
+    on_flink_moved,
+)
 from tests.parity.inputs import Published, records
 from tests.parity.outcome import Outcome
 
@@ -79,6 +86,16 @@ async def test_a_stream_moves_from_faust_to_flink(
     assert (found.accepted, found.dropped) == (specified.accepted, specified.dropped)
     assert [letter[:2] for letter in found.dead] == [letter[:2] for letter in specified.dead]
     assert found.remembered == specified.remembered
+
+
+async def test_a_backfill_cleans_its_range_and_ends(
+    published: list[Published], flink: Cluster, stack: Endpoints, unique: str, tmp_path: Path
+) -> None:
+    """What was published before the end of the range is cleaned as everywhere, and nothing after it."""
+    found = await backfilled(published, stack, unique, tmp_path, flink)
+    specified = in_memory(published[: len(published) // 2], NOW)
+    assert found.clean == specified.clean
+    assert found.dead == specified.dead
 
 
 def assert_alike(found: Outcome, specified: Outcome) -> None:
