@@ -27,6 +27,7 @@ from streams.jobs.packing import Columns, pack
 
 NAME: Final = "headrace-clean"
 LIVE: Final[Mapping[str, str]] = {"scan.startup.mode": "group-offsets"}
+INPUTS: Final = (topics.RAW, topics.REKEYED)
 _AT_ONCE: Final = "10000"
 """Most records of a run: what one crossing to Python carries."""
 
@@ -40,13 +41,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     submit(options(parser(__doc__ or "", GROUP).parse_args(argv)), LIVE, NAME)
 
 
-def submit(told: JobOptions, scan: Mapping[str, str], name: str) -> TableResult:
-    """Build the job and hand it to the cluster; `scan` says where in the topics it begins and ends."""
+def submit(
+    told: JobOptions, scan: Mapping[str, str], name: str, read: Sequence[topics.Topic] = INPUTS
+) -> TableResult:
+    """Build the job and hand it to the cluster; `scan` says where in the topics it begins and ends.
+
+    Raises:
+        Fatal: topics whose partitions go together have not equally many.
+    """
     home = asyncio.run(prepare(told.settings()))
     table_environment = StreamTableEnvironment.create(_environment(told, name))
     table_environment.get_config().set("table.local-time-zone", "UTC")
     prefix = told.settings().config.topic_prefix
-    inputs = [prefix + topic.name for topic in (topics.RAW, topics.REKEYED)]
+    inputs = [prefix + topic.name for topic in read]
     table_environment.execute_sql(tables.source(told.bootstrap, inputs, told.group, scan))
     table_environment.execute_sql(tables.sink(told.bootstrap, outputs(prefix), told.transactional_prefix))
     packer = udf(packed, result_type=DataTypes.BYTES(), func_type="pandas")
@@ -88,7 +95,6 @@ def _environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
         "pipeline.name": name,
         "pipeline.object-reuse": "true",
         "pipeline.max-parallelism": str(KEY_GROUPS),
-        "parallelism.default": str(told.parallelism),
         "state.backend.type": "rocksdb",
         "execution.checkpointing.interval": f"{told.checkpoint_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE",
@@ -98,6 +104,8 @@ def _environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
         "python.fn-execution.arrow.batch.size": _AT_ONCE,
         "python.fn-execution.bundle.time": "50",
     }
+    if told.parallelism is not None:  # Flink's client takes the option for its own where it comes first
+        settings["parallelism.default"] = str(told.parallelism)
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)

@@ -1,8 +1,8 @@
 """The cleaning stage of a partition as a Flink function: packed runs of records in, packed outputs out.
 
 A lane is what a partition is to the Faust worker: one CleanPipeline for `events.raw` and `events.rekeyed`. It
-lives in Python's process; what a batch changed of it goes into Flink's keyed state with the batch. A lane that
-Flink has no state of takes over what `dedupe.log` says, and so goes on where another engine was stopped.
+lives in Python's process; what a batch changed of it goes into Flink's keyed state with the batch. A lane
+that Flink has no state of takes over what `dedupe.log` says: it goes on where another engine was stopped.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ RECORDS_AT_ONCE: Final = 4096
 
 
 class Written:
-    """A record as Flink's coder of rows reads it: its own Row takes 20 µs to make, more than cleaning does."""
+    """A record as Flink's coder of rows reads it: to make its own Row takes longer than cleaning."""
 
     __slots__ = ("_fields",)
 
@@ -67,7 +67,7 @@ class _Told:
 
 
 class CleanLane(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no types
-    """Cleans the runs of the partitions that Flink gives this task. State is made in `open`, on the worker."""
+    """Cleans the runs of the partitions that Flink gives this task. State is made on the worker."""
 
     def __init__(self, options: JobOptions, partitions: int) -> None:
         self._options = options
@@ -146,7 +146,7 @@ def written_type() -> TypeInformation:
 
 
 def _log_through_flink() -> None:
-    """Leave the logs to the standard library's root, whose handler is Flink's; it replaced `print` as well."""
+    """Leave the logs to the standard library's root, whose handler is Flink's, as is `print`."""
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, structlog.processors.JSONRenderer()],
         logger_factory=structlog.stdlib.LoggerFactory(),

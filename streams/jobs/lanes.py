@@ -44,7 +44,7 @@ def partition_keys(partitions: int, partition_of: PartitionOf) -> Sequence[bytes
 
 
 def _spread(number: int) -> int:
-    """Return the number's bits in reverse: 0, 64, 32, 96, 16, …"""
+    """Return the number's bits in reverse: 0, 64, 32, 96, 16 and so on."""
     bits = KEY_GROUPS.bit_length() - 1
     return int(f"{number % KEY_GROUPS:0{bits}b}"[::-1], 2)
 

@@ -17,7 +17,7 @@ class JobOptions:
     bootstrap: str
     prefix: str | None
     group: str
-    parallelism: int
+    parallelism: int | None
     checkpoint_ms: int
     transactional_prefix: str
 
@@ -40,7 +40,7 @@ def parser(description: str, group: str) -> argparse.ArgumentParser:
     made.add_argument("--bootstrap", required=True, help="HOST:PORT of Kafka")
     made.add_argument("--prefix", help="the topics' prefix; else the file's")
     made.add_argument("--group", default=group, help="consumer group, without the prefix")
-    made.add_argument("--parallelism", type=int, default=1)
+    made.add_argument("--parallelism", type=int, help="tasks of each part; else as the client says (-p)")
     made.add_argument("--checkpoint-ms", type=int, default=1000, help="between two commits")
     made.add_argument("--transactional-prefix", help="of the producers' ids; else the group")
     return made

@@ -54,7 +54,7 @@ def pack(columns: Columns) -> list[bytes | None]:
         run = runs.get(place)
         if run is None:
             run = runs[place] = []
-        run.append((*record, _ordered(headers) if headers else ()))  # type: ignore[arg-type]
+        run.append((*record, _ordered(headers) if headers else ()))
         last[place] = row
     packed: list[bytes | None] = [None] * len(columns.offsets)
     for place, row in last.items():

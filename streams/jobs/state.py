@@ -24,17 +24,17 @@ _AT_ONCE: Final = 256
 _BUCKETS: Final = 3
 """An identity is remembered for its window and up to two buckets of time; an entry is kept one longer."""
 
-K = TypeVar("K", contravariant=True)
+K_contra = TypeVar("K_contra", contravariant=True)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _REMEMBERED: Final = msgspec.msgpack.Decoder(tuple[str, str, dict[str, list[float]]])
 _WINDOWS: Final = msgspec.msgpack.Decoder(list[Remembered])
 
 
-class MapState(Protocol[K]):
+class MapState(Protocol[K_contra]):
     """Flink's state of one key, as a map to bytes."""
 
-    def put(self, key: K, value: bytes) -> None: ...
-    def remove(self, key: K) -> None: ...
+    def put(self, key: K_contra, value: bytes) -> None: ...
+    def remove(self, key: K_contra) -> None: ...
     def items(self) -> Iterable[tuple[Any, bytes]]: ...
 
 
@@ -50,7 +50,7 @@ class LaneState:
 
     @staticmethod
     def maps(context: RuntimeContext, kept_s: float) -> "tuple[MapState[int], MapState[str], MapState[str]]":
-        """Open the maps, which Flink switches with the key; an entry of the log goes `kept_s` after it was written."""
+        """Open the maps, which Flink switches with the key; an entry of the log goes after `kept_s`."""
         packed = Types.PRIMITIVE_ARRAY(Types.BYTE())
         log = MapStateDescriptor("log", Types.LONG(), packed)
         ttl = StateTtlConfig.new_builder(Time.milliseconds(int(kept_s * 1000)))
@@ -89,7 +89,7 @@ class LaneState:
             self._log.put(self._last, value)
 
     def keep(self, pipeline: CleanPipeline, streams: Iterable[str]) -> None:
-        """Write the readings that a batch changed; `streams` are those of which it accepted or refused any."""
+        """Write the readings that a batch changed; `streams` are those that it had events of."""
         for stream in streams:
             if (history := pipeline.histories.get(stream)) is not None:
                 self._keep_recent(stream, history)

@@ -76,7 +76,7 @@ def sink(bootstrap: str, topics: Sequence[str], transactional_prefix: str) -> st
         **_BYTES,
         "topic": ";".join(topics),
         "properties.bootstrap.servers": bootstrap,
-        "properties.transaction.timeout.ms": "600000",  # brokers allow 15 minutes, Flink's own default is an hour
+        "properties.transaction.timeout.ms": "600000",  # brokers allow 15 minutes, not Flink's hour
         "properties.linger.ms": "20",
         "properties.batch.size": "262144",
         "properties.max.request.size": "2097152",

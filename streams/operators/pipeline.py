@@ -114,7 +114,7 @@ class CleanPipeline:
     @property
     def windows(self) -> Mapping[str, CountWindows]:
         """Return the count windows of the streams that have them, for the same."""
-        return {name: cleaner.windows for name, cleaner in self._cleaners.items() if cleaner.windows}
+        return {name: c.windows for name, c in self._cleaners.items() if c.windows is not None}
 
     def restore(self, values: Iterable[bytes], now: datetime) -> int:
         """Rebuild what is remembered from values of this partition of `dedupe.log`, oldest first.

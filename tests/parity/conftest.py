@@ -1,4 +1,4 @@
-"""One Flink cluster for all tests of parity: a JobManager and a TaskManager, as `headrace flink up` runs them."""
+"""One Flink cluster for all tests of parity, as `headrace flink up` runs it."""
 
 from collections.abc import Iterator
 

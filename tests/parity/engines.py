@@ -1,5 +1,6 @@
 """The three engines on the same input: in memory, as the Faust worker, as the job on a Flink cluster."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -57,23 +58,77 @@ async def on_faust(records: Sequence[Published], stack: Endpoints, prefix: str, 
 
 
 async def on_flink(
-    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster
+    records: Sequence[Published],
+    stack: Endpoints,
+    prefix: str,
+    folder: Path,
+    cluster: Cluster,
+    before: int = 0,
 ) -> Outcome:
-    """Run the job until it has dealt with everything."""
+    """Run the job until it has dealt with everything, `before` of which another engine did."""
     environment = environment_of(stack, folder, CONFIG.replace("{prefix}", prefix))
     settings = load(environment)
     await publish(settings, records)
     start(cluster, prefix, settings, environment["HEADRACE_CONFIG"])
+    try:
+        return await dealt_with(settings, before + len(records))
+    finally:
+        control.cancel(cluster, prefix)
+
+
+async def on_flink_moved(
+    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster
+) -> Outcome:
+    """Run the job over half of it, stop it with a savepoint, and go on with one task instead of two."""
+    environment = environment_of(stack, folder, CONFIG.replace("{prefix}", prefix))
+    settings = load(environment)
+    half = len(records) // 2
+    await publish(settings, records[:half])
+    start(cluster, prefix, settings, environment["HEADRACE_CONFIG"])
+    await dealt_with(settings, half)
+    control.stop(cluster, prefix, "", 60.0)
+    await publish(settings, records[half:])
+    start(cluster, prefix, settings, environment["HEADRACE_CONFIG"], parallelism=1, savepoint="last")
     try:
         return await dealt_with(settings, len(records))
     finally:
         control.cancel(cluster, prefix)
 
 
-def start(cluster: Cluster, name: str, settings: Settings, config: str, savepoint: str = "") -> None:
+async def backfilled(
+    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster
+) -> Outcome:
+    """Publish all, and run the bounded job over the first half, until it ends by itself."""
+    environment = environment_of(stack, folder, CONFIG.replace("{prefix}", prefix))
+    settings = load(environment)
+    await publish(settings, records)
+    ends = Counter(record.partition for record in records[: len(records) // 2])
+    until = ",".join(f"{partition}:{offset}" for partition, offset in ends.items())
+    arguments = ["--bootstrap", stack.kafka, "--config", environment["HEADRACE_CONFIG"], "--end", until]
+    job = control.run(cluster, prefix, "streams.jobs.backfill", 2, arguments).job
+
+    async def finished() -> bool:
+        return any(job == known.id and known.state == "FINISHED" for _, known in control.jobs(cluster))
+
+    await aeventually(finished, timeout_s=60, every_s=0.5)
+    return await committed(settings)
+
+
+async def from_faust_to_flink(
+    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster
+) -> Outcome:
+    """Run the worker over half of it, and the job over the rest: it takes the place and the memory over."""
+    half = len(records) // 2
+    await on_faust(records[:half], stack, prefix, folder)
+    return await on_flink(records[half:], stack, prefix, folder, cluster, before=half)
+
+
+def start(
+    cluster: Cluster, name: str, settings: Settings, config: str, *, parallelism: int = 2, savepoint: str = ""
+) -> None:
     """Submit the cleaning job, and wait until it runs."""
     arguments = ["--bootstrap", settings.endpoints.kafka, "--config", config, "--checkpoint-ms", "500"]
-    control.run(cluster, name, "streams.jobs.clean", 2, arguments, savepoint)
+    control.run(cluster, name, "streams.jobs.clean", parallelism, arguments, savepoint)
 
 
 async def publish(settings: Settings, records: Sequence[Published]) -> None:

@@ -78,20 +78,34 @@ def _readings(rng: random.Random, start: datetime) -> Iterator[dict[str, Any]]:
                 values[rng.choice(("load", "free"))] = rng.choice((None, "n/a", "12.5", "7 %", 1e9))
             time = start + timedelta(milliseconds=number * 10)
             yield structured(
-                f"{number}", f"machine/{at}", Kind.SENSOR, {"values": values}, time=time.isoformat(), stream="host"
+                f"{number}",
+                f"machine/{at}",
+                Kind.SENSOR,
+                {"values": values},
+                time=time.isoformat(),
+                stream="host",
             )
     for number, row in enumerate(islice(_rows(data_folder() / "electricity" / "electricity.csv"), 400)):
         numbers = [float(cell) for cell in list(row.values())[1:5] if _is_number(cell)]
         values = {"level": numbers[0] * (1e7 if rng.random() < 0.02 else 100), "other": numbers[-1]}
         time = start - timedelta(hours=2 * (number % 9 == 0))  # some are late
         yield structured(
-            f"e{number}", f"grid/{number % 3}", Kind.SENSOR, {"values": values}, time=time.isoformat(), stream="plant"
+            f"e{number}",
+            f"grid/{number % 3}",
+            Kind.SENSOR,
+            {"values": values},
+            time=time.isoformat(),
+            stream="plant",
         )
 
 
 def _requests(start: datetime) -> Iterator[dict[str, Any]]:
     for number, row in enumerate(islice(_rows(data_folder() / "http_params" / "payload_train.csv"), 600)):
-        data = {"method": "GET", "path": f"/find/{number % 5}", "query": str(row["payload"])[:300]}
+        data: dict[str, Any] = {
+            "method": "GET",
+            "path": f"/find/{number % 5}",
+            "query": str(row["payload"])[:300],
+        }
         data |= {"client_ip": f"10.0.0.{number % 250}", "status": 200, "duration_ms": number / 7}
         time = start + timedelta(milliseconds=number)
         yield structured(f"r{number}", f"shop/{number % 4}", Kind.API, data, time=time.isoformat())

@@ -1,11 +1,12 @@
 """A Flink cluster for one measurement: consumes Flink's pip package and two jars, produces its processes.
 
 One JobManager and one TaskManager with two slots: a JVM engine uses both cores with two parallel tasks, as a
-Python one cannot. The job is plain SQL, submitted by Flink's own SQL client.
+Python one cannot. The peer's job is plain SQL, submitted by Flink's own SQL client.
 """
 
 import string
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,17 @@ import httpx
 
 from infra.bench.streams.environments import Say, environment
 from infra.flink.jars import KAFKA_CONNECTOR, SQL_GATEWAY, ensure_jar
-from infra.flink.layout import Layout, lay_out, local_settings
+from infra.flink.layout import Layout, flink_package, lay_out, local_settings
+from infra.flink.package import pack
+from infra.flink.submit import Submission, client_argv
 from infra.local.ports import PortLease, lease_port
 from infra.local.process import ProcessSpec
 
 _JOB: Final = Path(__file__).with_name("peers") / "flink_job.sql"
+_TASKS: Final = 2
 _SETTINGS: Final[Mapping[str, str]] = {
     "jobmanager.memory.process.size": "1024m",
-    "taskmanager.numberOfTaskSlots": "2",
+    "taskmanager.numberOfTaskSlots": str(_TASKS),
     "taskmanager.memory.process.size": "2560m",
 }
 
@@ -41,25 +45,48 @@ def cluster(folder: Path, values: Mapping[str, str], environments: Path, say: Sa
         StackError: Flink or its other jars cannot be fetched.
     """
     (flink,) = (environment("flink", environments, say).parent).glob("lib/python*/site-packages/pyflink")
+    layout = Layout(flink, folder)
+    job = folder / "job.sql"
+
+    def client(address: str) -> Sequence[str]:
+        text = string.Template(_JOB.read_text(encoding="utf-8")).substitute(values)
+        job.write_text(text, encoding="utf-8")
+        return layout.script("sql-client.sh", "embedded", "-f", str(job))
+
+    return _cluster(layout, [ensure_jar(KAFKA_CONNECTOR, say)], [ensure_jar(SQL_GATEWAY, say)], client)
+
+
+def headrace(folder: Path, arguments: Sequence[str], say: Say) -> Cluster:
+    """Lay out a cluster of the same size for Headrace's own job, which this installation's Python runs.
+
+    Raises:
+        StackError: Flink or its connector is missing.
+    """
+    layout = Layout(flink_package(), folder)
+    python = next((layout.flink / "opt").glob("flink-python-*.jar"))
+    job = Submission("streams.jobs.clean", _TASKS, arguments, interpreter=sys.executable)
+
+    def client(address: str) -> Sequence[str]:
+        return client_argv(layout, address, pack([job.module], folder / "code"), job)
+
+    return _cluster(layout, [ensure_jar(KAFKA_CONNECTOR, say), python], [], client)
+
+
+def _cluster(
+    layout: Layout, lib: Sequence[Path], opt: Sequence[Path], client: Callable[[str], Sequence[str]]
+) -> Cluster:
+    """Return the processes; `client` makes the command that submits the job to an address."""
     rpc, rest = lease_port(), lease_port()
     url = f"http://127.0.0.1:{rest.port}"
     ports = {"jobmanager.rpc.port": str(rpc.port), "rest.port": str(rest.port)}
-    layout = Layout(flink, folder)
-    lay_out(
-        layout,
-        {**local_settings(layout), **_SETTINGS, **ports},
-        lib=[ensure_jar(KAFKA_CONNECTOR, say)],
-        opt=[ensure_jar(SQL_GATEWAY, say)],
-    )
-    job = folder / "job.sql"
-    job.write_text(string.Template(_JOB.read_text(encoding="utf-8")).substitute(values), encoding="utf-8")
+    lay_out(layout, {**local_settings(layout), **_SETTINGS, **ports}, lib=lib, opt=opt)
 
-    def spec(name: str, script: str, *arguments: str, slots: int | None = None) -> ProcessSpec:
+    def spec(name: str, argv: Sequence[str], slots: int | None = None) -> ProcessSpec:
         return ProcessSpec(
             name=f"flink-{name}",
-            argv=layout.script(script, *arguments),
+            argv=argv,
             env=layout.environment(),
-            log_path=folder / f"{name}.log",
+            log_path=layout.folder / f"{name}.log",
             restart=False,
             ready=None if slots is None else lambda: _slots(url) >= slots,
             ready_timeout_s=90.0,
@@ -67,9 +94,9 @@ def cluster(folder: Path, values: Mapping[str, str], environments: Path, say: Sa
 
     return Cluster(
         (
-            spec("jobmanager", "jobmanager.sh", "start-foreground", slots=0),
-            spec("taskmanager", "taskmanager.sh", "start-foreground", slots=2),
-            spec("client", "sql-client.sh", "embedded", "-f", str(job)),
+            spec("jobmanager", layout.script("jobmanager.sh", "start-foreground"), slots=0),
+            spec("taskmanager", layout.script("taskmanager.sh", "start-foreground"), slots=_TASKS),
+            spec("client", client(url)),
         ),
         (rpc, rest),
     )
