@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +29,7 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Start Kafka, Redis, ClickHouse and the workers, and wait until all of them answer."""
+    from infra.local import detached
     from infra.local.errors import AlreadyRunningError, NotRunningError
     from infra.local.home import Home, running_record
     from infra.local.supervise import hold
@@ -48,7 +45,10 @@ def up(
     if foreground:
         _guarded(lambda: hold(place.root, workers=workers, progress=say), as_json)
         return
-    record = _guarded(lambda: _detached(place.root, workers, say), as_json)
+    arguments = [str(place.root)] + ([] if workers else ["--no-workers"])
+    record = _guarded(
+        lambda: detached.start("infra.local.supervise", arguments, place, UP_TIMEOUT_S, say), as_json
+    )
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
@@ -63,31 +63,19 @@ def up(
 
 def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Stop the workers and the services; data stay."""
+    from infra.local import detached
     from infra.local.errors import NotRunningError
-    from infra.local.home import Home, end_leftovers, is_alive, read_record, running_record
+    from infra.local.home import Home, running_record
 
     place = Home(home.absolute())
     try:
         record = running_record(place)
     except NotRunningError:
-        stale = read_record(place)
-        ended = end_leftovers(stale) if stale else []
-        place.record.unlink(missing_ok=True)
-        _tell(
-            as_json,
-            {"stopped": ended},
-            f"nothing runs in {place.root}" + (f"; ended {ended}" if ended else ""),
-        )
+        ended = detached.end_stale(place)
+        told = f"nothing runs in {place.root}" + (f"; ended {ended}" if ended else "")
+        _tell(as_json, {"stopped": ended}, told)
         return
-    pid, started = int(record["supervisor_pid"]), float(record["supervisor_started"])
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + DOWN_TIMEOUT_S
-    while is_alive(pid, started) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if is_alive(pid, started):
-        os.kill(pid, signal.SIGKILL)  # its children follow by the parent-death signal
-        end_leftovers(record)
-    names = [process["name"] for process in record["processes"]]
+    names = detached.end(record, DOWN_TIMEOUT_S)
     _tell(as_json, {"stopped": names}, "stopped " + ", ".join(names))
 
 
@@ -104,6 +92,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
     shown["metrics"] = addresses(place.root)
+    shown["flink"] = _flink(place.root)
     models, unread = _models(place.root) if healthy else ([], "")
     if as_json:
         told = {**shown, "healthy": healthy, "processes": processes, "models": models}
@@ -114,6 +103,8 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{name:<11}{record[name]}")
         if gateway := gateway_url(place.root):
             typer.echo(f"{'gateway':<11}{gateway}")
+        if shown["flink"]:
+            typer.echo(f"{'flink':<11}{shown['flink']}  (headrace flink status)")
         for name, url in shown["metrics"].items():
             typer.echo(f"{'metrics':<11}{url}  {name}")
         for model in models:
@@ -155,46 +146,6 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _detached(root: Path, workers: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Start a supervisor of its own session and wait until its record says ready."""
-    from infra.local.errors import StackError
-    from infra.local.home import Home
-    from infra.local.process import log_tail
-
-    place = Home(root)
-    log_path = place.log("supervisor")
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "infra.local.supervise", str(root)] + ([] if workers else ["--no-workers"])
-    begun = log_path.stat().st_size if log_path.exists() else 0
-    with log_path.open("ab") as log:
-        child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    deadline = time.monotonic() + UP_TIMEOUT_S
-    with log_path.open() as told:
-        told.seek(begun)
-        while time.monotonic() < deadline:
-            for line in told:
-                if line.startswith("stack: "):
-                    say(line.removeprefix("stack: ").rstrip())
-            record = _ready_record(place, child.pid)
-            if record is not None:
-                return record
-            if child.poll() is not None:
-                raise StackError(f"the stack did not start:\n{log_tail(log_path)}")
-            time.sleep(0.05)
-    child.terminate()
-    raise StackError(f"the stack was not ready after {UP_TIMEOUT_S:.0f} s:\n{log_tail(log_path)}")
-
-
-def _ready_record(place: Any, pid: int) -> dict[str, Any] | None:
-    from infra.local.home import read_record
-
-    record = read_record(place)
-    ready = record is not None and record["supervisor_pid"] == pid and record["state"] == "ready"
-    return record if ready else None
-
-
 def _seen(process: dict[str, Any]) -> dict[str, Any]:
     """A recorded process with what it takes now; its state is ``gone`` when it no longer lives."""
     import psutil
@@ -212,6 +163,18 @@ def _seen(process: dict[str, Any]) -> dict[str, Any]:
         (datetime.now(UTC) - datetime.fromisoformat(process["started"])).total_seconds(), 1
     )
     return row
+
+
+def _flink(root: Path) -> str:
+    """Return where the Flink cluster of this data folder answers, or nothing while none runs."""
+    from infra.flink.supervise import place_of
+    from infra.local.errors import NotRunningError
+    from infra.local.home import running_record
+
+    try:
+        return str(running_record(place_of(root))["address"])
+    except NotRunningError:
+        return ""
 
 
 def _models(root: Path) -> tuple[list[dict[str, Any]], str]:

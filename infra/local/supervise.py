@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from infra.local.detached import say
 from infra.local.errors import StackError
 from infra.local.process import ProcessSpec
 from infra.local.stack import Stack
@@ -31,11 +32,6 @@ def _worker_specs(home: Path) -> Sequence[ProcessSpec]:
     return worker_specs(home)
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"stack: {line}\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     """Hold a stack in the folder named on the command line."""
     from infra.runtime import log
@@ -45,7 +41,7 @@ def main() -> None:
         hold(
             Path(sys.argv[1]),
             workers="--no-workers" not in sys.argv[2:],
-            progress=_say,
+            progress=say,
         )
     except StackError as error:
         sys.exit(f"stack: error: {error}")

@@ -5,6 +5,7 @@ forgotten first; each name of a source keeps its last `WINDOW` readings. Full, t
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from headrace_native import WINDOW, Recent
@@ -14,6 +15,9 @@ __all__ = ["MAX_KEYS", "MAX_NAMES", "MAX_SERIES", "WINDOW", "History", "Recent"]
 MAX_KEYS: Final = 10_000
 MAX_NAMES: Final = 256
 MAX_SERIES: Final = 100_000
+
+Remembered = tuple[str, dict[str, list[float]]]
+"""A source, and for each name its readings: how many there were, the limits, and the last of them."""
 
 
 class History:
@@ -45,20 +49,23 @@ class History:
             self._series -= len(forgotten)
         return found
 
-    def snapshot(self) -> list[tuple[str, dict[str, list[float]]]]:
+    def snapshot(self) -> list[Remembered]:
         """Return everything remembered, least recently seen source first."""
-        return [
-            (
-                key,
-                {
-                    name: [recent.count, recent.low, recent.high, *recent.readings]
-                    for name, recent in names.items()
-                },
-            )
-            for key, names in self._keys.items()
-        ]
+        return [(key, _plain(names)) for key, names in self._keys.items()]
 
-    def restore(self, snapshot: list[tuple[str, dict[str, list[float]]]]) -> None:
+    def changed(self, since: dict[str, int]) -> tuple[list[Remembered], list[str]]:
+        """Return the sources with readings since the last call with the same dictionary, and those forgotten.
+
+        The dictionary holds how many readings of each source were told; an empty one asks for everything.
+        """
+        counts = {key: sum(r.count for r in names.values()) for key, names in self._keys.items()}
+        news = [(key, _plain(self._keys[key])) for key, count in counts.items() if since.get(key) != count]
+        gone = [key for key in since if key not in counts]
+        since.clear()
+        since.update(counts)
+        return news, gone
+
+    def restore(self, snapshot: Iterable[Remembered]) -> None:
         """Remember what a snapshot says, and nothing else."""
         self._keys.clear()
         self._in_hand, self._series = {}, 0
@@ -67,3 +74,7 @@ class History:
             for name, (count, low, high, *readings) in names.items():
                 remembered[name] = Recent(readings, int(count), low, high)
             self._series += len(remembered)
+
+
+def _plain(names: dict[str, Recent]) -> dict[str, list[float]]:
+    return {name: [recent.count, recent.low, recent.high, *recent.readings] for name, recent in names.items()}

@@ -24,10 +24,12 @@ from streams.operators import changelog
 from streams.operators.batch import Batch, Tally
 from streams.operators.cleaner import Cleaner
 from streams.operators.copies import Memory
+from streams.operators.count_windows import CountWindows
 from streams.operators.dead_letter import dead_letter
 from streams.operators.dedupe import fingerprint
 from streams.operators.dropped import copies_of
 from streams.operators.fast_path import SensorPath
+from streams.operators.history import History
 from streams.operators.home import Home, forwarded, original
 from streams.operators.park import Pauses, park, unpark
 
@@ -104,6 +106,16 @@ class CleanPipeline:
         """Return what is remembered, by its names in the changelog."""
         return self._memories
 
+    @property
+    def histories(self) -> Mapping[str, History]:
+        """Return the recent readings of every stream, for an engine that keeps them over a restart."""
+        return {name: cleaner.normalise.history for name, cleaner in self._cleaners.items()}
+
+    @property
+    def windows(self) -> Mapping[str, CountWindows]:
+        """Return the count windows of the streams that have them, for the same."""
+        return {name: c.windows for name, c in self._cleaners.items() if c.windows is not None}
+
     def restore(self, values: Iterable[bytes], now: datetime) -> int:
         """Rebuild what is remembered from values of this partition of `dedupe.log`, oldest first.
 
@@ -116,8 +128,8 @@ class CleanPipeline:
         """Return the whole state: fingerprints, and the recent readings of every source."""
         state = {
             "memories": {name: memory.snapshot() for name, memory in self._memories.items()},
-            "histories": {name: c.normalise.history.snapshot() for name, c in self._cleaners.items()},
-            "windows": {name: c.windows.snapshot() for name, c in self._cleaners.items() if c.windows},
+            "histories": {name: history.snapshot() for name, history in self.histories.items()},
+            "windows": {name: windows.snapshot() for name, windows in self.windows.items()},
         }
         return msgspec.msgpack.encode(state)
 

@@ -23,6 +23,7 @@ from infra.runtime.settings import DEFAULT_CONFIG
 
 HEADRACE: Final = "headrace"
 AT_LEAST_ONCE: Final = "headrace_at_least_once"
+FLINK: Final = "headrace_flink"
 _PEERS: Final = Path(__file__).with_name("peers")
 
 
@@ -112,6 +113,14 @@ def _flink(place: Place) -> Started:
     return Started(cluster.processes, cluster.leases)
 
 
+def _headrace_flink(place: Place) -> Started:
+    config = place.folder / "headrace.toml"
+    config.write_text(f'topic_prefix = "{place.names.prefix}"\n{DEFAULT_CONFIG}', encoding="utf-8")
+    arguments = ["--bootstrap", place.kafka, "--config", str(config), "--checkpoint-ms", "1000"]
+    cluster = flink.headrace(place.folder / "flink", arguments, place.say)
+    return Started(cluster.processes, cluster.leases)
+
+
 def _peer(place: Place, name: str, argv: Sequence[str], more: Mapping[str, str] | None = None) -> ProcessSpec:
     """Return a peer's process, told by its environment where to work."""
     told = {
@@ -141,12 +150,20 @@ ENGINES: Final[Mapping[str, Engine]] = {
             _at_least_once,
         ),
         Engine(
+            FLINK,
+            "Headrace on Flink 2.3.0 (two tasks)",
+            "exactly once (checkpoint and commit each second)",
+            0.5,
+            _headrace_flink,
+            warm_up=0.6,  # a JVM compiles what it has run often
+        ),
+        Engine(
             "flink_sql",
             "Flink SQL 2.3.0 (two tasks)",
             "exactly once (checkpoint and commit each second)",
             0.5,
             _flink,
-            warm_up=0.6,  # a JVM compiles what it has run often
+            warm_up=0.6,
         ),
         Engine(
             "bytewax",
@@ -165,4 +182,3 @@ ENGINES: Final[Mapping[str, Engine]] = {
         ),
     )
 }
-"""`headrace_flink` is missing: there is no Flink job of Headrace's own to measure."""

@@ -22,14 +22,6 @@ REQUIREMENTS: Final[Mapping[str, Sequence[str]]] = {
     "py-spy": ("py-spy==0.4.3",),
 }
 
-CONNECTOR: Final = "flink-sql-connector-kafka-5.0.0-2.2.jar"
-GATEWAY: Final = "flink-sql-gateway-2.3.0.jar"
-JARS: Final[Mapping[str, str]] = {
-    CONNECTOR: "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616",
-    GATEWAY: "aad296a152dc367ddd70727f5a57dd61958cff3d8dceb1f947bf8d9705c8d724",
-}
-_POM: Final = Path(__file__).with_name("flink") / "pom.xml"
-
 Say = Callable[[str], None]
 
 
@@ -60,27 +52,6 @@ def installed(name: str, wanted: Sequence[str], folder: Path, say: Say) -> Path:
         _run([uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python"), *wanted])
         done.touch()
     return place / "bin"
-
-
-def flink_jars(say: Say) -> Path:
-    """Return the folder of the jars that the pip package lacks, fetched with Maven where they are missing.
-
-    Raises:
-        StackError: Maven is missing or failed, or a jar is not the checked one.
-    """
-    folder = cache_folder() / "bench-flink"
-    if not all((folder / name).exists() for name in JARS):
-        if shutil.which("mvn") is None:
-            raise StackError("Flink's jars are not there and Maven is missing: apt-get install -y maven")
-        say(f"fetching {', '.join(JARS)} (once)")
-        argv = ["mvn", "--quiet", "--batch-mode", "-Dstyle.color=never", "--file", str(_POM)]
-        argv += ["dependency:copy-dependencies", "-DexcludeTransitive=true", f"-DoutputDirectory={folder}"]
-        _run(argv)
-    for name, digest in JARS.items():
-        with (folder / name).open("rb") as jar:
-            if hashlib.file_digest(jar, "sha256").hexdigest() != digest:
-                raise StackError(f"{folder / name} has another sha256 than the checked one: delete it")
-    return folder
 
 
 def _uv() -> str:

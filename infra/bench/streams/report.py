@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bench.streams.engines import AT_LEAST_ONCE, HEADRACE
+from infra.bench.streams.engines import AT_LEAST_ONCE, FLINK, HEADRACE
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 _BEGIN: Final = "<!-- streams: made by infra.bench.streams.report -->"
@@ -111,7 +111,7 @@ def _ranked(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _colour(name: str, engine: Mapping[str, Any]) -> str:
-    if name in (HEADRACE, AT_LEAST_ONCE):
+    if name in (HEADRACE, AT_LEAST_ONCE, FLINK):
         return _OURS
     return _EXACTLY if engine["guarantee"].startswith("exactly") else _AT_LEAST
 

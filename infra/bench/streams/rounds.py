@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bench.streams.engines import AT_LEAST_ONCE, ENGINES, HEADRACE, Engine, Place
+from infra.bench.streams.engines import AT_LEAST_ONCE, ENGINES, FLINK, HEADRACE, Engine, Place
 from infra.bench.streams.environments import Say
 from infra.bench.streams.events import DUPLICATES, SOURCES, EventStream, generate
 from infra.bench.streams.measure import During, Measured, measure, names_of
@@ -104,7 +104,7 @@ def summary(engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
     ratios = {
         name: round(ours / median, 2)
         for name, median in medians.items()
-        if ours and name not in (HEADRACE, AT_LEAST_ONCE)
+        if ours and name not in (HEADRACE, AT_LEAST_ONCE, FLINK)
     }
     lesser = medians.get(AT_LEAST_ONCE)
     cost = round(1 - ours / lesser, 4) if ours and lesser else None

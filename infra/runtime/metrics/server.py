@@ -48,14 +48,13 @@ def serve(home: Path, worker: str, environ: Mapping[str, str] = os.environ) -> I
     except OSError as error:
         raise Fatal(f"metrics cannot be served on {host}:{given}: {error.strerror}") from error
     address = f"{host}:{server.server_port}"
-    record = folder(home) / f"{worker}-{os.getpid()}.json"
     try:
         _UP.labels(worker).set(1)
-        _write(record, Target((address,), {"worker": worker}))
+        announce(home, worker, address)
         _log.info("metrics.served", url=f"http://{address}/metrics")
         yield f"http://{address}/metrics"
     finally:
-        record.unlink(missing_ok=True)
+        _record(home, worker).unlink(missing_ok=True)
         server.shutdown()
         server.server_close()
         thread.join()
@@ -81,14 +80,22 @@ def addresses(home: Path) -> dict[str, str]:
     return found
 
 
-def _write(record: Path, target: Target) -> None:
-    """Write the record in one step, and clear away those of workers of this name that were killed."""
+def announce(home: Path, worker: str, address: str) -> Path:
+    """Say in a file where this process serves metrics, and return the file, to be taken away at the end.
+
+    It is written in one step; those that killed workers of this name left are cleared away.
+    """
+    record = _record(home, worker)
     record.parent.mkdir(parents=True, exist_ok=True)
-    name = target.labels["worker"]
-    for other in record.parent.glob(f"{name}-*.json"):
+    for other in record.parent.glob(f"{worker}-*.json"):
         pid = other.stem.rpartition("-")[2]
         if pid.isdecimal() and not Path("/proc", pid).is_dir():
             other.unlink(missing_ok=True)
     scratch = record.with_name(f".{record.name}.part")
-    scratch.write_bytes(msgspec.json.encode([target]))
+    scratch.write_bytes(msgspec.json.encode([Target((address,), {"worker": worker})]))
     scratch.replace(record)
+    return record
+
+
+def _record(home: Path, worker: str) -> Path:
+    return folder(home) / f"{worker}-{os.getpid()}.json"

@@ -1,0 +1,1 @@
+"""Apache Flink: a local cluster of its pip package, the jobs that run on it, and its image for Kubernetes."""
