@@ -1,7 +1,6 @@
 """The `[gateway]` section of `headrace.toml`: who may come in, and how much each may ask for.
 
-Everything in `Limits` and `Breakers`, and `log_level`, is taken over by a running gateway; the rest needs a
-restart.
+Everything in `Limits` and `Breakers`, and `log_level`, is taken over by a running gateway (`schemas.hot`).
 """
 
 import ipaddress
@@ -15,9 +14,6 @@ from schemas.section import Duration, Section, duration_s
 Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
 SHARED_SECRET: Final = frozenset({"HS256", "HS384", "HS512"})
 """The algorithms whose key also signs; all others are checked with public keys."""
-
-HOT: Final = ("limits", "breaker", "log_level")
-"""The keys of the section that change without a restart."""
 
 
 class Jwt(Section):

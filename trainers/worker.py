@@ -5,6 +5,7 @@ One learning loop per stream that has a model; one training at a time, in a proc
 
 import asyncio
 import os
+from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from infra.runtime.clock import SystemClock
+from infra.runtime.hot import watched
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
@@ -19,6 +21,7 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse, WarehouseRefused
 from schemas import codec
+from schemas.config import Headrace
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming
@@ -62,15 +65,24 @@ async def run(settings: Settings) -> None:
             streams=list(loops),
             champions={m: r.version for m, r in shared.champions.items()},
         )
-        async with asyncio.TaskGroup() as tasks:
+        async with (
+            watched(settings, "trainer", lambda config: _take(config, loops)) as hot,
+            TaskGroup() as tasks,
+        ):
             tasks.create_task(_again(lambda: _follow_releases(settings, shared)))
             tasks.create_task(_again(lambda: _follow_alerts(settings, loops, shared)))
             if loops:
                 tasks.create_task(_warm(shared.child))
             tasks.create_task(shared.registrar.run())
-            tasks.create_task(_again(lambda: watch(settings, shared, warehouse)))
+            tasks.create_task(_again(lambda: watch(settings, shared, warehouse, hot)))
             for loop in loops.values():
                 tasks.create_task(_again(loop.run))
+
+
+def _take(config: Headrace, loops: dict[str, Loop]) -> None:
+    """Let the loops go on by other settings."""
+    for name, loop in loops.items():
+        loop.take(config.streams[name])
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from infra.runtime.clock import SystemClock
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.log import get_logger, set_level
+from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings, config_path
 from schemas.errors import Fatal
 from serving.consumer import inference_threads
@@ -64,8 +64,6 @@ async def run(settings: Settings) -> None:
     options = Options.from_environment(os.environ)
     section = settings.config.gateway
     asks = asks_for_keys(settings)  # before anything listens
-    if section.log_level:
-        set_level(section.log_level)
     record = settings.home / "gateway.json"
     with listen(options.port, record, section.host) as listener:
         await create_topics(settings)

@@ -9,6 +9,7 @@ any point neither loses nor doubles a rollback, and serving workers, however man
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -16,13 +17,14 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.runtime import metrics
+from infra.runtime.hot import Hot
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse, WarehouseRefused
 from schemas import codec, topics
-from schemas.config import Stream
+from schemas.config import Headrace, Stream
 from schemas.drift import Signal
 from schemas.errors import Fatal, Rejected, Retryable
 from schemas.label import Label
@@ -61,17 +63,19 @@ class Rollouts:
         self._shared = shared
         self._warehouse = warehouse
         self._announcer = announcer
-        self._streams = {
-            name: (stream.model.name or name, stream)
-            for name, stream in settings.config.streams.items()
-            if stream.model is not None
-        }
+        self._streams = _judged(settings.config)
         self._comparisons = {
             name: Comparison(terms_of(stream)) for name, (_, stream) in self._streams.items()
         }
         self._ended: set[tuple[str, datetime]] = set()
         self._asked_at: dict[str, datetime] = {}
         self.caught_up = False
+
+    def take(self, config: Headrace) -> None:
+        """Go on by other settings: stages and shares at once, a trial's terms from the next one on."""
+        self._streams = _judged(config)
+        for name, (_, stream) in self._streams.items():
+            self._comparisons[name].take(terms_of(stream))
 
     def look(self) -> list[tuple[str, Release]]:
         """Put on trial what is, and return it, by stream."""
@@ -85,7 +89,7 @@ class Rollouts:
                 found.append((name, release))
         return found
 
-    def take(self, records: Sequence[Incoming]) -> None:
+    def read(self, records: Sequence[Incoming]) -> None:
         """Take records of `predictions.shadow` and `labels`; one that is neither is said and left out."""
         shadows: dict[str, list[Shadow]] = {}
         labels: dict[str, list[Label]] = {}
@@ -185,14 +189,20 @@ class Rollouts:
         return release.sha256, release.rollout.since if release.rollout else release.created_at
 
 
+def _judged(config: Headrace) -> dict[str, tuple[str, Stream]]:
+    """Return the model and the settings of each stream that has a model, by the stream's name."""
+    streams = config.streams.items()
+    return {name: (stream.model.name or name, stream) for name, stream in streams if stream.model is not None}
+
+
 def terms_of(stream: Stream) -> Terms:
     """Return by what a stream's releases are decided."""
     labels = stream.model is not None and stream.model.task is not Task.ANOMALY
     return Terms(stream.rollout.significance, stream.rollout.min_labels, stream.gate.p99_ms, labels=labels)
 
 
-async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> None:
-    """Watch until cancelled.
+async def watch(settings: Settings, shared: Shared, warehouse: Warehouse, hot: Hot) -> None:
+    """Watch until cancelled, by the settings that are `hot`.
 
     Raises:
         Fatal: another trainer has taken over.
@@ -207,18 +217,25 @@ async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> Non
         fetch_max_wait_ms=500,
     )
     async with Announcer(settings) as announcer, connected(consumer):
-        rollouts = Rollouts(settings, shared, warehouse, announcer)
+        rollouts = Rollouts(replace(settings, config=hot.config), shared, warehouse, announcer)
         ends = await _seek(consumer, settings, [release for _, release in rollouts.look()])
-        looked_at = float("-inf")
-        while True:
-            fetched = await consumer.getmany(timeout_ms=200)
-            rollouts.look()
-            for records in fetched.values():
-                rollouts.take(records)
-            if monotonic() - looked_at > _LOOK_EVERY_S:
-                looked_at = monotonic()
-                rollouts.caught_up = rollouts.caught_up or await _at(consumer, ends)
-                await rollouts.decide()
+        with hot.telling(rollouts.take):
+            await _keep_watch(consumer, rollouts, ends)
+
+
+async def _keep_watch(
+    consumer: AIOKafkaConsumer, rollouts: Rollouts, ends: dict[TopicPartition, int]
+) -> None:
+    looked_at = float("-inf")
+    while True:
+        fetched = await consumer.getmany(timeout_ms=200)
+        rollouts.look()
+        for records in fetched.values():
+            rollouts.read(records)
+        if monotonic() - looked_at > _LOOK_EVERY_S:
+            looked_at = monotonic()
+            rollouts.caught_up = rollouts.caught_up or await _at(consumer, ends)
+            await rollouts.decide()
 
 
 async def _seek(
