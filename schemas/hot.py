@@ -53,7 +53,7 @@ WORKERS: Final[Mapping[str, Heeded]] = {
     "gateway": Heeded(
         ("gateway.limits.**", "gateway.breaker.**", "gateway.log_level"),
         (
-            *("gateway.host", "gateway.auth", "gateway.jwt.**", "gateway.cors.**"),
+            *("gateway.host", "gateway.auth", "gateway.tls.**", "gateway.jwt.**", "gateway.cors.**"),
             *("streams.*.clean.max_bytes", "streams.*.clean.missing_time"),
             *("streams.*.model", "streams.*.model.name", "streams.*.gate.p99_ms"),
         ),

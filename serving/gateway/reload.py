@@ -1,4 +1,4 @@
-"""Takes over what changes while the gateway runs: `headrace.toml`, the file of keys, the set of public keys.
+"""Takes over what changes while the gateway runs: `headrace.toml`, keys of callers and tokens, certificate.
 
 Files are looked at once a second. A file that is wrong changes nothing: the log and a metric say so until it
 is right again.
@@ -16,6 +16,7 @@ from schemas.config import Headrace
 from schemas.errors import Fatal
 from serving.gateway import keys
 from serving.gateway.shield import Shield
+from serving.gateway.tls import Certificate
 
 _EVERY_S: Final = 1.0
 _log = get_logger(__name__)
@@ -25,11 +26,18 @@ class Reloader:
     """Watches the files of one gateway. `relevel` is called after a change of `headrace.toml`."""
 
     def __init__(
-        self, path: Path, running: Headrace, home: Path, shield: Shield, relevel: Callable[[], None]
+        self,
+        path: Path,
+        running: Headrace,
+        home: Path,
+        shield: Shield,
+        relevel: Callable[[], None],
+        certificate: Certificate | None = None,
     ) -> None:
         self._home = home
         self._shield = shield
         self._relevel = relevel
+        self._certificate = certificate
         self._hot = Hot(path, running, "gateway", shield.trail)
         self._hot.tell(self._take)
         self._keys = Watched(home / keys.FILE)
@@ -52,6 +60,18 @@ class Reloader:
         self._hot.poll()
         if self._keys.changed() is not None:
             self._take_keys()
+        if self._certificate is not None:
+            self._renew(self._certificate)
+
+    def _renew(self, certificate: Certificate) -> None:
+        try:
+            told = certificate.poll()
+        except Fatal as error:
+            _log.error("certificate.refused", error=str(error), in_force="the certificate from before")
+            self._shield.trail.changed("certificate.renewed", "refused", str(error)[:500])
+            return
+        if told is not None:
+            self._shield.trail.changed("certificate.renewed", "done", told)
 
     def _take(self, config: Headrace) -> None:
         self._shield.current.section = config.gateway

@@ -1,7 +1,6 @@
 """The Open Inference Protocol against real services, releases and clients: ours, and tritonclient."""
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import shutil
@@ -18,7 +17,7 @@ from infra.local.jars import cache_folder
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.settings import Endpoints, Settings, parse
+from infra.runtime.settings import Endpoints, Settings
 from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.prediction import Prediction
@@ -27,28 +26,16 @@ from schemas.release import Release, Swap, Task
 from serving import consumer
 from serving.client import Client, GatewayRefused, Retry
 from serving.client_sync import SyncClient
-from serving.gateway.app import run
 from serving.gateway.inference.generated import open_inference_pb2 as messages
 from serving.gateway.inference.grpc_server import SERVICE
+from tests import running
+from tests.running import JUDGED, announce, beside, read, settings_of
 from tests.unit.serving.releases import CREATED_AT, FEATURES, lay_out, sensor, tiny_text
 from tests.unit.serving.texts import TEXTS
 from tests.waiting import aeventually
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
-CONFIG = """
-topic_prefix = "{prefix}."
-[streams.requests]
-kind = "api"
-[streams.requests.model]
-[streams.host]
-kind = "sensor"
-[streams.host.model]
-task = "anomaly"
-[streams.logs]
-kind = "log"
-[streams.logs.model]
-"""
 TRITON_CLIENT = "tritonclient[http,grpc]==2.66.0"
 OF_ITS_OWN = ["run", "--quiet", "--isolated", "--no-project", "--python", "3.11", "--with", TRITON_CLIENT]
 PROGRAM = Path(__file__).with_name("triton_client.py")
@@ -58,38 +45,9 @@ READINGS: list[list[float | None]] = [[55.0, 9.0, 31.0], [90.0, None, 80.0]]
 @pytest.fixture
 async def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
     """Settings with topics of this test's own."""
-    made = Settings(tmp_path, parse(CONFIG.format(prefix=unique), "the test"), stack)
+    made = settings_of(stack, unique, tmp_path, JUDGED)
     await create_topics(made)
     return made
-
-
-@contextlib.asynccontextmanager
-async def beside(work: Any) -> AsyncIterator[None]:
-    """Run a worker beside the test, then stop it as a signal does."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # how it ends
-            await task
-
-
-@contextlib.asynccontextmanager
-async def serving_gateway(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[dict[str, str]]:
-    """Run a gateway on ports of its own; gives its record: its addresses."""
-    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
-    monkeypatch.setenv("HEADRACE_GATEWAY_GRPC_PORT", "0")
-    record = settings.home / "gateway.json"
-
-    async def listening() -> bool:
-        return record.is_file()
-
-    async with beside(run(settings)):
-        await aeventually(listening, timeout_s=30)
-        yield json.loads(record.read_bytes())
 
 
 def laid_out(settings: Settings) -> tuple[Release, Release, Release]:
@@ -120,10 +78,10 @@ def releases(settings: Settings) -> tuple[Release, Release, Release]:
 
 @pytest.fixture
 async def gateway(
-    settings: Settings, releases: tuple[Release, Release, Release], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, releases: tuple[Release, Release, Release]
 ) -> AsyncIterator[dict[str, str]]:
     """A running gateway's record: its addresses."""
-    async with serving_gateway(settings, monkeypatch) as record:
+    async with running.gateway(settings) as record:
         yield record
 
 
@@ -132,12 +90,6 @@ async def http(gateway: dict[str, str]) -> AsyncIterator[aiohttp.ClientSession]:
     """A plain HTTP client of the gateway."""
     async with aiohttp.ClientSession(gateway["url"]) as session:
         yield session
-
-
-async def announce(settings: Settings, release: Release) -> None:
-    """Announce a release as the trainer does."""
-    async with Publisher(settings) as publisher:
-        await publisher.send(Outgoing(topics.RELEASES.name, release.model.encode(), codec.encode(release)))
 
 
 @pytest.fixture
@@ -178,10 +130,7 @@ async def streamed(settings: Settings) -> dict[str, Prediction]:
         await publisher.send_all(records)
 
     async def answered() -> list[Prediction]:
-        found = [
-            codec.decode(record.value or b"", Prediction)
-            async for record in follow(settings, [topics.PREDICTIONS], stop_at_end=True)
-        ]
+        found = await read(settings, topics.PREDICTIONS, Prediction)
         return found if len(found) >= len(events) else []
 
     async with beside(consumer.run(dataclasses.replace(settings, endpoints=alone))):

@@ -9,10 +9,9 @@ from subprocess import Popen
 import pytest
 
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.settings import Endpoints, Settings, load
-from schemas import codec, topics
+from schemas import topics
 from schemas.audit import Audit
 from schemas.clean import Clean
 from schemas.dead import Dead
@@ -22,6 +21,7 @@ from schemas.raw import structured
 from schemas.record import Kind, Outgoing
 from streams.drift.board import read_levels
 from tests.installation import environment_of, start_worker
+from tests.running import read
 from tests.waiting import aeventually
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -84,8 +84,7 @@ class Installation:
         """Wait until each of some workers has said something in the audit."""
 
         async def said() -> bool:
-            read = follow(self.settings, [topics.AUDIT], stop_at_end=True)
-            audits = [codec.decode(record.value or b"", Audit) async for record in read]
+            audits = await read(self.settings, topics.AUDIT, Audit)
             return workers <= {one.who for one in audits if one.outcome == outcome and words in one.detail}
 
         await aeventually(said, timeout_s=30, every_s=0.2)
@@ -99,13 +98,11 @@ class Installation:
 
     async def cleaned(self) -> list[str]:
         """Return the ids of what was cleaned."""
-        read = follow(self.settings, [topics.CLEAN], stop_at_end=True)
-        return [codec.decode(record.value or b"", Clean).id async for record in read]
+        return [clean.id for clean in await read(self.settings, topics.CLEAN, Clean)]
 
     async def oversized(self) -> list[str]:
         """Return the messages of what was rejected for its size."""
-        read = follow(self.settings, [topics.DEAD], stop_at_end=True)
-        dead = [codec.decode(record.value or b"", Dead) async for record in read]
+        dead = await read(self.settings, topics.DEAD, Dead)
         return [one.message for one in dead if one.reason is Reason.OVERSIZED]
 
     async def threshold(self) -> float:
