@@ -91,11 +91,10 @@ class Client:
 
     Args:
         url: the gateway, such as `http://127.0.0.1:8080`.
-        batch: at most so many events go into one request.
-        batch_bytes: at most so many bytes, roughly, go into one request.
+        batch: at most so many events go into one request, and `batch_bytes` bytes, roughly.
         concurrency: so many requests of one `publish` are under way at once.
         key: an API key or a token, where the gateway asks for one.
-        ca: a PEM file with the issuers to believe of an `https` gateway, instead of the system's.
+        ca: a PEM file of the issuers to believe, instead of the system's, of an `https` gateway.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Client:
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._ca = ca
+        self._tls = ssl.create_default_context(cafile=ca) if ca else True
         self._retry = retry or Retry()
         self._session: aiohttp.ClientSession | None = None
 
@@ -124,9 +123,7 @@ class Client:
         self._session = aiohttp.ClientSession(
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            connector=aiohttp.TCPConnector(
-                limit=0, ssl=ssl.create_default_context(cafile=self._ca) if self._ca else True
-            ),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
         )
         return self
 

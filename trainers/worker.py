@@ -32,7 +32,7 @@ from trainers.loop import Loop
 from trainers.memory import memory_file
 from trainers.reader import Reader
 from trainers.registry import Registrar
-from trainers.rollout.records import BY_ITSELF
+from trainers.rollout.records import BY_ITSELF, REFUSED
 from trainers.rollout.worker import watch
 from trainers.runs import Runs
 from trainers.shared import Shared, Trains
@@ -166,8 +166,9 @@ def _take_release(incoming: Incoming, shared: Shared) -> None:
         del shared.staged[release.model]
     if release.state is State.ROLLED_BACK:
         shared.rolled_back.setdefault(release.model, set()).add(release.version)
-        if BY_ITSELF in release.reasons:  # the run may not know yet, if a crash came in between
-            shared.runs.take_back(release.stream, release.version)
+    if {BY_ITSELF, REFUSED}.intersection(release.reasons):
+        # The run may not know yet, if a crash came in between.
+        shared.runs.take_back(release.stream, release.version)
 
 
 async def _follow_alerts(settings: Settings, loops: dict[str, Loop], shared: Shared) -> None:

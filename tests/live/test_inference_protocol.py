@@ -1,4 +1,4 @@
-"""The Open Inference Protocol against real services, releases and clients: ours, and tritonclient."""
+"""The Open Inference Protocol against real services, releases and clients: ours and others."""
 
 import asyncio
 import dataclasses
@@ -13,6 +13,7 @@ import aiohttp
 import grpc
 import pytest
 
+from infra.bench.streams.environments import installed
 from infra.local.jars import cache_folder
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
@@ -38,6 +39,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
 TRITON_CLIENT = "tritonclient[http,grpc]==2.66.0"
 OF_ITS_OWN = ["run", "--quiet", "--isolated", "--no-project", "--python", "3.11", "--with", TRITON_CLIENT]
+KSERVE = Path(__file__).with_name("kserve")
 PROGRAM = Path(__file__).with_name("triton_client.py")
 READINGS: list[list[float | None]] = [[55.0, 9.0, 31.0], [90.0, None, 80.0]]
 
@@ -297,3 +299,37 @@ async def test_tritonclient_works_unchanged(
         assert unknown["status"] == ("404" if wire == "http" else "StatusCode.NOT_FOUND")
         assert "[N, 3]" in narrow["message"]
     assert texts.sha256 == direct.sha256
+
+
+async def test_kserves_clients_work_unchanged(
+    gateway: dict[str, str], announced: tuple[Release, Release]
+) -> None:
+    """KServe's REST and gRPC clients: health, readiness, answers from plain and binary tensors, a refusal."""
+    texts, readings = announced
+    rows = [[float("nan") if value is None else value for value in row] for row in READINGS]
+    locked = KSERVE.with_suffix(".lock").read_text(encoding="utf-8").split()
+    folder = await asyncio.to_thread(installed, "kserve", locked, cache_folder() / "test-clients", print)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [str(folder / "python"), str(KSERVE.with_name("kserve_client.py")), gateway["url"], gateway["grpc"]],
+        input=json.dumps({"texts": TEXTS[:5], "readings": rows[:1], "unknown": "nope"}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    async with Client(gateway["url"]) as client:
+        direct, values = await client.infer("requests", TEXTS[:5]), await client.infer("host", READINGS[:1])
+    said = json.loads(done.stdout)
+    assert len(said) == 4
+    for wire, one in said.items():
+        assert (one["live"], one["ready"], one["model_ready"]) == (True, True, True)
+        assert (one["text"]["labels"], one["text"]["scores"]) == (direct.labels, direct.scores)
+        assert one["text"]["model"] == "requests"
+        assert (one["readings"]["labels"], one["readings"]["scores"]) == (values.labels, values.scores)
+        assert one["readings"]["id"] == "8"
+        if wire.startswith("grpc"):  # over REST this client does not read the version
+            versions = str(texts.version), str(readings.version)
+            assert (one["text"]["version"], one["readings"]["version"]) == versions
+        assert "no model is called 'nope'" in one["refused"]

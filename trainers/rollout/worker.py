@@ -1,4 +1,4 @@
-"""Watches releases on trial: consumes `predictions.shadow` and `labels`, produces what `records` says.
+"""Watches releases on trial: consumes shadows, labels and refusals, produces what `records` says.
 
     champions, staged ─▶ one comparison a stream ─▶ worse: back · not worse: next stage ─▶ one transaction
 
@@ -29,12 +29,12 @@ from schemas.drift import Signal
 from schemas.errors import Fatal, Rejected, Retryable
 from schemas.label import Label
 from schemas.record import Incoming
-from schemas.release import Release, Task, on_trial
+from schemas.release import Release, Swap, Task, on_trial
 from schemas.rollout import Rollout, RolloutStage
 from schemas.shadow import Shadow
 from trainers.rollout.announcer import Announcer
 from trainers.rollout.comparison import Comparison
-from trainers.rollout.records import Ended, advanced, stuck, taken_back
+from trainers.rollout.records import Ended, advanced, dropped, stuck, taken_back
 from trainers.rollout.samples import samples
 from trainers.rollout.trial import Terms, unpaired
 from trainers.shared import Shared
@@ -69,6 +69,7 @@ class Rollouts:
         }
         self._ended: set[tuple[str, datetime]] = set()
         self._asked_at: dict[str, datetime] = {}
+        self._refusals: dict[str, Swap] = {}  # the newest of each model
         self.caught_up = False
 
     def take(self, config: Headrace) -> None:
@@ -90,7 +91,7 @@ class Rollouts:
         return found
 
     def read(self, records: Sequence[Incoming]) -> None:
-        """Take records of `predictions.shadow` and `labels`; one that is neither is said and left out."""
+        """Take records of the topics that are followed; one that keeps no contract is said and left out."""
         shadows: dict[str, list[Shadow]] = {}
         labels: dict[str, list[Label]] = {}
         for record in records:
@@ -98,6 +99,10 @@ class Rollouts:
                 if record.topic == self._settings.topic(topics.SHADOW):
                     shadow = codec.decode(record.value or b"", Shadow)
                     shadows.setdefault(shadow.stream, []).append(shadow)
+                elif record.topic == self._settings.topic(topics.SWAPS):
+                    swap = codec.decode(record.value or b"", Swap)
+                    if swap.outcome == "rejected":
+                        self._refusals[swap.model] = swap
                 else:
                     label = codec.decode(record.value or b"", Label)
                     labels.setdefault(label.stream, []).append(label)
@@ -117,6 +122,9 @@ class Rollouts:
             rollout, trial = release.rollout, self._comparisons[name].trial
             if rollout is None:
                 continue
+            if (refusal := self._refusal(release, rollout)) is not None:
+                await self._drop(name, release, refusal, now)
+                continue
             _, stream = self._streams[name]
             reasons = trial.worse()
             if not reasons and rollout.stage is RolloutStage.FULL and not trial.failures.of:
@@ -125,6 +133,22 @@ class Rollouts:
                 await self._take_back(name, release, reasons, now)
             elif release.staged and now >= rollout.until and trial.passed():
                 await self._advance(release, stream, now)
+
+    def _refusal(self, release: Release, rollout: Rollout) -> Swap | None:
+        """Return the word of a serving worker that refuses a release since it is in shadow or canary."""
+        refusal = self._refusals.get(release.model)
+        if refusal is None or not release.staged or refusal.sha256 != release.sha256:
+            return None
+        return refusal if refusal.swapped_at >= rollout.since else None
+
+    async def _drop(self, name: str, release: Release, refusal: Swap, now: datetime) -> None:
+        """End the stage of a release that would never be asked: no label would ever speak for it."""
+        await self._end(release, dropped(release, refusal, now))
+        self._shared.runs.take_back(name, release.version)
+        _log.warning(
+            "model.refused", model=release.model, version=release.version, reason=refusal.message,
+            worker=refusal.worker,
+        )  # fmt: skip
 
     async def _by_shares(
         self, name: str, release: Release, rollout: Rollout, now: datetime
@@ -242,7 +266,7 @@ async def _seek(
     consumer: AIOKafkaConsumer, settings: Settings, trials: Sequence[Release]
 ) -> dict[TopicPartition, int]:
     """Go to where the oldest trial began, or to the end where there is none; return the ends."""
-    partitions = await partitions_of(settings, [topics.SHADOW, topics.LABELS])
+    partitions = await partitions_of(settings, [topics.SHADOW, topics.LABELS, topics.SWAPS])
     consumer.assign(partitions)
     await consumer.seek_to_end(*partitions)
     ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
