@@ -115,6 +115,7 @@ class DriftWorker:
         self._log = AlertLog(settings)
         self._positions: dict[TopicPartition, int] = {}
         self._left_out: Counter[str] = Counter()
+        self._unsaved = False
         self._route = {
             settings.topic(CLEAN): self._clean,
             settings.topic(PREDICTIONS): self._predictions,
@@ -125,10 +126,11 @@ class DriftWorker:
         }
 
     def take(self, config: Headrace) -> None:
-        """Watch by other settings from here on; the next checkpoint says so."""
+        """Watch by other settings from here on; a checkpoint says so at once, for a restart begins by it."""
         for name, watch in self._watches.items():
             watch.take(config.streams[name])
             self._configs[name] = _fingerprint(config.streams[name])
+        self._unsaved = True
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -215,7 +217,8 @@ class DriftWorker:
             if time.monotonic() - ticked_at > _TICK_S:
                 ticked_at, now = time.monotonic(), self._clock.now()
                 alerts += [alert for watch in self._watches.values() for alert in watch.tick(now)]
-            if alerts or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
+            if alerts or self._unsaved or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
+                self._unsaved = False
                 await self._commit(alerts)
                 saved_at, changed = time.monotonic(), False
 

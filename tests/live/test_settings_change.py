@@ -39,7 +39,7 @@ psi = {psi}
 [streams.logs.model]
 base = "{base}"
 """
-WORKERS = ("streams", "drift", "serving", "sink")
+WORKERS = ("streams", "drift", "serving", "sink", "trainer")
 
 
 class Installation:
@@ -136,6 +136,9 @@ async def test_settings_change_under_running_workers(installed: Installation):
         await installed.audited("done", "batches.clean, log_level, streams.logs.clean.max_bytes", {"streams"})
         await installed.audited("done", "batches.predict", {"serving"})
         await installed.audited("done", "batches.store", {"sink"})
+        await installed.audited(
+            "done", "needs a restart: streams.logs.clean.max_bytes, streams.logs.model.base", {"trainer"}
+        )
         await aeventually(lambda: _is(installed.threshold(), 0.5), timeout_s=10)
         await installed.publish("1", "2", length=500)
         await installed.publish("3")
@@ -153,7 +156,7 @@ async def test_settings_change_under_running_workers(installed: Installation):
         assert await installed.threshold() == 0.5
 
         installed.write(installed.text(top=top, psi=0.5, max_bytes=400, more='[streams.new]\nkind = "api"\n'))
-        await installed.audited("done", "needs a restart: streams.new", set(WORKERS))
+        await installed.audited("done", "streams.new", set(WORKERS))
         assert all(worker.poll() is None for worker in installed.workers.values())
     told = installed.log("serving").read_text()
     assert told.count("config.refused") == 1
