@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from schemas.batches import Batches
 from schemas.cleaning import Cleaning, Dedupe
 from schemas.drift import Response
 from schemas.gateway import GatewaySection
@@ -306,11 +307,13 @@ class Alerts(Section):
 
 
 class Headrace(Section):
-    """The whole file."""
+    """The whole file. `schemas.hot` says which keys running workers take over."""
 
     streams: dict[str, Stream]
     services: Services = Services()
     alerts: Alerts = Alerts()
     gateway: GatewaySection = GatewaySection()
+    batches: Batches = Batches()
+    log_level: Literal["", "debug", "info", "warning", "error"] = ""
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$")
     database: str = Field(default="headrace", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")

@@ -1,7 +1,6 @@
 """The `[gateway]` section of `headrace.toml`: who may come in, and how much each may ask for.
 
-Everything in `Limits` and `Breakers`, and `log_level`, is taken over by a running gateway; the rest needs a
-restart.
+Everything in `Limits` and `Breakers`, and `log_level`, is taken over by a running gateway (`schemas.hot`).
 """
 
 import ipaddress
@@ -15,9 +14,6 @@ from schemas.section import Duration, Section, duration_s
 Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "EdDSA"]
 SHARED_SECRET: Final = frozenset({"HS256", "HS384", "HS512"})
 """The algorithms whose key also signs; all others are checked with public keys."""
-
-HOT: Final = ("limits", "breaker", "log_level")
-"""The keys of the section that change without a restart."""
 
 
 class Jwt(Section):
@@ -55,6 +51,23 @@ class Jwt(Section):
         return self
 
 
+class Tls(Section):
+    """By what the gateway shows who it is, over REST and gRPC alike.
+
+    PEM files: of a certificate, with the chain that leads to its issuer, and of its private key, which nobody
+    else may read. Renewed files are taken over.
+    """
+
+    cert: str = ""
+    key: str = ""
+
+    @model_validator(mode="after")
+    def _one_needs_the_other(self) -> Self:
+        if bool(self.cert) != bool(self.key):
+            raise ValueError("`cert` and `key` belong together: a certificate and its private key")
+        return self
+
+
 class Cors(Section):
     """Which web pages may call the gateway from a browser: none, unless their origins are listed."""
 
@@ -68,7 +81,8 @@ class Limits(Section):
     `requests_per_s` and `events_per_day` are a caller's (0: no limit; an open gateway has no callers to tell
     apart, so they hold for all together); a caller may come with `burst` requests at once. The others are the
     gateway's: beyond `max_pending` events that wait for Kafka, or when its event loop lags by `max_lag`, it
-    answers 503. Failed logins of one network are answered 429 beyond `failures_per_s`.
+    answers 503, and so it answers a connection beyond `max_connections`. Failed logins of one network are
+    answered 429 beyond `failures_per_s`.
     """
 
     requests_per_s: float = Field(default=0.0, ge=0)
@@ -78,6 +92,7 @@ class Limits(Section):
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     max_events: int = Field(default=20_000, ge=1)
     max_pending: int = Field(default=50_000, ge=1)
+    max_connections: int = Field(default=1000, ge=1)
     max_lag: Duration = 1.0
     body_timeout: Duration = 15.0
     publish_timeout: Duration = 10.0
@@ -101,6 +116,7 @@ class GatewaySection(Section):
     host: str = "127.0.0.1"
     auth: Literal["auto", "required", "off"] = "auto"
     log_level: Literal["", "debug", "info", "warning", "error"] = ""
+    tls: Tls = Tls()
     jwt: Jwt = Jwt()
     cors: Cors = Cors()
     limits: Limits = Limits()

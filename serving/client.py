@@ -11,6 +11,7 @@ A request that failed on its way is sent again: an event's copies are dropped by
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -90,10 +91,10 @@ class Client:
 
     Args:
         url: the gateway, such as `http://127.0.0.1:8080`.
-        batch: at most so many events go into one request.
-        batch_bytes: at most so many bytes, roughly, go into one request.
+        batch: at most so many events go into one request, and `batch_bytes` bytes, roughly.
         concurrency: so many requests of one `publish` are under way at once.
         key: an API key or a token, where the gateway asks for one.
+        ca: a PEM file of the issuers to believe, instead of the system's, of an `https` gateway.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Client:
         concurrency: int = 4,
         timeout_s: float = 30.0,
         key: str = "",
+        ca: str = "",
         retry: Retry | None = None,
     ) -> None:
         self._url = url.rstrip("/")
@@ -113,6 +115,7 @@ class Client:
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._tls = ssl.create_default_context(cafile=ca) if ca else True
         self._retry = retry or Retry()
         self._session: aiohttp.ClientSession | None = None
 
@@ -120,7 +123,7 @@ class Client:
         self._session = aiohttp.ClientSession(
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
         )
         return self
 

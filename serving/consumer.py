@@ -21,6 +21,7 @@ from aiokafka import TopicPartition
 
 from infra.runtime import metrics
 from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.hot import watched
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.batches import run_batches
 from infra.runtime.kafka.produce import Publisher
@@ -28,6 +29,7 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas import codec, topics
 from schemas.clean import Clean
+from schemas.config import Headrace
 from schemas.control import Stage
 from schemas.dead import Dead
 from schemas.errors import Fatal, Reason, Rejected
@@ -78,10 +80,14 @@ class Serving:
             for name, stream in settings.config.streams.items()
             if stream.model is not None
         }
-        self.pace = Pace()
+        self.pace = Pace(settings.config.batches.predict)
         self._positions: dict[TopicPartition, int] = {}
         self._ledger: dict[tuple[TopicPartition, str], str] = {}
         self._unserved: defaultdict[str, int] = defaultdict(int)
+
+    def take(self, config: Headrace) -> None:
+        """Go on by other settings."""
+        self.pace.at_most(config.batches.predict)
 
     async def assigned(self, partition: TopicPartition, position: int) -> None:
         """Start the partition's ledger anew: another worker may have answered with another version."""
@@ -254,7 +260,10 @@ async def run(settings: Settings) -> None:
     with ThreadPoolExecutor(threads, thread_name_prefix="inference") as pool:
         models = Models(settings, pool, clock=clock, worker=worker)
         handler = Serving(settings, models, cache, clock=clock)
-        async with Publisher(settings, "headrace-serving") as publisher:
+        async with (
+            Publisher(settings, "headrace-serving") as publisher,
+            watched(settings, "serving", handler.take, models.take),
+        ):
             try:
                 await models.restore()
                 async with asyncio.TaskGroup() as group:

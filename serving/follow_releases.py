@@ -16,6 +16,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final, TypeVar
 
@@ -28,7 +29,7 @@ from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas import codec, topics
-from schemas.config import Gate
+from schemas.config import Gate, Headrace
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming, Outgoing
 from schemas.release import Release, State, Swap, on_trial
@@ -70,6 +71,13 @@ class Models:
         """Return what is asked beside it, while a release is on trial."""
         slot = self._slots.get(model)
         return slot.second if slot else None
+
+    def take(self, config: Headrace) -> None:
+        """Hold releases against other limits from here on."""
+        self._settings = replace(self._settings, config=config)
+        for slot in self._slots.values():
+            if slot.newest is not None:
+                slot.limits = self._limits(slot.newest.release.stream)
 
     async def restore(self) -> None:
         """Read the releases to their end and load each model's champion, the newest that may serve.

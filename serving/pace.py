@@ -7,24 +7,29 @@ but their transaction. So a batch grows while it is answered soon, and shrinks a
 from typing import Final
 
 LEAST: Final = 64
-MOST: Final = 512
 _SLOW_S: Final = 0.25
 _SOON_S: Final = 0.05
 
 
 class Pace:
-    """The size of the next batch, in rows."""
+    """The size of the next batch, in rows: `most` at most, which may change."""
 
-    def __init__(self) -> None:
-        self.rows = LEAST
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.rows = min(LEAST, most)
+
+    def at_most(self, most: int) -> None:
+        """Take no more than so many rows from here on."""
+        self.most = most
+        self.rows = min(self.rows, most)
 
     def took(self, rows: int, seconds: float) -> None:
         """Learn from a batch of one partition; one that was not full says nothing about larger ones."""
         if seconds > _SLOW_S:
             self.reset()
         elif seconds < _SOON_S and 2 * rows >= self.rows:  # a round's rows may be of two partitions
-            self.rows = min(MOST, 2 * self.rows)
+            self.rows = min(self.most, 2 * self.rows)
 
     def reset(self) -> None:
         """Begin anew: another version answers, whose answers no cache knows."""
-        self.rows = LEAST
+        self.rows = min(LEAST, self.most)

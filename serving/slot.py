@@ -169,7 +169,7 @@ class Slot:
         self._taken = asyncio.Event()
         self._taken.set()
         self._pool = pool
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._loading = loading or Loading()
 
     @property
@@ -249,7 +249,7 @@ class Slot:
                 return replace(known, release=release, load_ms=0.0)
         self.second = second = None  # its memory is needed
         try:
-            work = partial(load, release, self._pool, self._limits)
+            work = partial(load, release, self._pool, self.limits)
             # Nobody waits for an answer of the first: it may have its share of the cores.
             return await (
                 asyncio.to_thread(work, at_once) if self.current is None else self._loading.aside(work)

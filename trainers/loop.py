@@ -59,6 +59,14 @@ class Loop:
         self._state = "watching"
         self._first_rows = model.learn.min_labels
 
+    def take(self, stream: Stream) -> None:
+        """Learn and release by other settings, from the next step of a run on."""
+        before, self._stream = self._model.learn, stream
+        if stream.model is not None:
+            self._model = stream.model
+        # Twice as many were asked for after a rejection: that stays so.
+        self._first_rows = self._first_rows * self._model.learn.min_labels // before.min_labels
+
     @property
     def champion(self) -> Release | None:
         """Return the release that serving follows, if there is one."""

@@ -5,6 +5,7 @@ One learning loop per stream that has a model; one training at a time, in a proc
 
 import asyncio
 import os
+from asyncio import TaskGroup
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from infra.runtime.clock import SystemClock
+from infra.runtime.hot import watched
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
@@ -19,6 +21,7 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse, WarehouseRefused
 from schemas import codec
+from schemas.config import Headrace
 from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming
@@ -29,7 +32,7 @@ from trainers.loop import Loop
 from trainers.memory import memory_file
 from trainers.reader import Reader
 from trainers.registry import Registrar
-from trainers.rollout.records import BY_ITSELF
+from trainers.rollout.records import BY_ITSELF, REFUSED
 from trainers.rollout.worker import watch
 from trainers.runs import Runs
 from trainers.shared import Shared, Trains
@@ -62,15 +65,24 @@ async def run(settings: Settings) -> None:
             streams=list(loops),
             champions={m: r.version for m, r in shared.champions.items()},
         )
-        async with asyncio.TaskGroup() as tasks:
+        async with (
+            watched(settings, "trainer", lambda config: _take(config, loops)) as hot,
+            TaskGroup() as tasks,
+        ):
             tasks.create_task(_again(lambda: _follow_releases(settings, shared)))
             tasks.create_task(_again(lambda: _follow_alerts(settings, loops, shared)))
             if loops:
                 tasks.create_task(_warm(shared.child))
             tasks.create_task(shared.registrar.run())
-            tasks.create_task(_again(lambda: watch(settings, shared, warehouse)))
+            tasks.create_task(_again(lambda: watch(settings, shared, warehouse, hot)))
             for loop in loops.values():
                 tasks.create_task(_again(loop.run))
+
+
+def _take(config: Headrace, loops: dict[str, Loop]) -> None:
+    """Let the loops go on by other settings."""
+    for name, loop in loops.items():
+        loop.take(config.streams[name])
 
 
 @asynccontextmanager
@@ -154,8 +166,9 @@ def _take_release(incoming: Incoming, shared: Shared) -> None:
         del shared.staged[release.model]
     if release.state is State.ROLLED_BACK:
         shared.rolled_back.setdefault(release.model, set()).add(release.version)
-        if BY_ITSELF in release.reasons:  # the run may not know yet, if a crash came in between
-            shared.runs.take_back(release.stream, release.version)
+    if {BY_ITSELF, REFUSED}.intersection(release.reasons):
+        # The run may not know yet, if a crash came in between.
+        shared.runs.take_back(release.stream, release.version)
 
 
 async def _follow_alerts(settings: Settings, loops: dict[str, Loop], shared: Shared) -> None:

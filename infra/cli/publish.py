@@ -156,7 +156,11 @@ async def _sender(settings: "Settings", via: Via, *, unchecked: bool) -> "AsyncI
     async with AsyncExitStack() as stack:
         if via is Via.HTTP:
             client = await stack.enter_async_context(
-                Client(gateway_url(settings), key=os.environ.get("HEADRACE_API_KEY", ""))
+                Client(
+                    gateway_url(settings),
+                    key=os.environ.get("HEADRACE_API_KEY", ""),
+                    ca=os.environ.get("HEADRACE_GATEWAY_CA", ""),
+                )
             )
             yield GatewaySender(settings, client, unchecked=unchecked)
         else:

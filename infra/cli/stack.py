@@ -33,7 +33,7 @@ def up(
     from infra.local.errors import AlreadyRunningError, NotRunningError
     from infra.local.home import Home, running_record
     from infra.local.supervise import hold
-    from infra.local.workers import gateway_url
+    from infra.local.workers import gateway_grpc, gateway_url
 
     place = Home(home.absolute())
     try:
@@ -56,6 +56,7 @@ def up(
         typer.echo(f"{name:<11}{record[name]}")
     if workers:
         typer.echo(f"{'gateway':<11}{gateway_url(place.root)}")
+        typer.echo(f"{'grpc':<11}{gateway_grpc(place.root)}")
     typer.echo(
         "next: headrace status · headrace tail events.clean · headrace query 'SELECT 1' · headrace down"
     )
@@ -82,7 +83,7 @@ def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Show what runs, where it answers, what it takes, what serves; exits with 1 when something is down."""
     from infra.local.home import Home, running_record
-    from infra.local.workers import gateway_url
+    from infra.local.workers import gateway_grpc, gateway_url
     from infra.runtime.metrics.server import addresses
 
     place = Home(home.absolute())
@@ -91,6 +92,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     healthy = record["state"] == "ready" and all(process["state"] == "running" for process in processes)
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
+    shown["grpc"] = gateway_grpc(place.root)
     shown["metrics"] = addresses(place.root)
     shown["flink"] = _flink(place.root)
     models, unread = _models(place.root) if healthy else ([], "")
@@ -103,6 +105,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{name:<11}{record[name]}")
         if gateway := gateway_url(place.root):
             typer.echo(f"{'gateway':<11}{gateway}")
+            typer.echo(f"{'grpc':<11}{shown['grpc']}")
         if shown["flink"]:
             typer.echo(f"{'flink':<11}{shown['flink']}  (headrace flink status)")
         for name, url in shown["metrics"].items():

@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
 def worker(name: Annotated[Worker, typer.Argument(help="which worker to run")]) -> None:
     """Run one worker in the foreground until Ctrl-C or SIGTERM; `headrace up` runs them all."""
     from infra.runtime import log, settings
+    from infra.runtime.hot import level_of
     from infra.runtime.metrics.server import serve
     from schemas.errors import Fatal, HeadraceError
 
@@ -53,6 +54,7 @@ def worker(name: Annotated[Worker, typer.Argument(help="which worker to run")]) 
         module, _, function = _ENTRY[name].partition(":")
         entry = getattr(importlib.import_module(module), function)
         loaded = settings.load()
+        log.set_level(level_of(loaded.config, name.value))
         _spare_the_collector()
         with serve(loaded.home, name.value):
             if asyncio.iscoroutinefunction(entry):

@@ -40,11 +40,20 @@ def worker_specs(
 
 def gateway_url(home: Path) -> str:
     """Return where the gateway of a data folder listens, or nothing while it does not."""
+    return _gateway(home).get("url", "")
+
+
+def gateway_grpc(home: Path) -> str:
+    """Return where it answers by gRPC, `host:port`, or nothing while it does not."""
+    return _gateway(home).get("grpc", "")
+
+
+def _gateway(home: Path) -> dict[str, str]:
     try:
-        url: str = json.loads((home / "gateway.json").read_text(encoding="utf-8"))["url"]
+        record: dict[str, str] = json.loads((home / "gateway.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ""
-    return url
+        return {}
+    return record
 
 
 def _gateway_listens(home: Path) -> bool:

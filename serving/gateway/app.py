@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +21,10 @@ from starlette.types import ASGIApp
 from infra.runtime.clock import SystemClock
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.log import get_logger, set_level
+from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings, config_path
 from schemas.errors import Fatal
+from schemas.gateway import Limits
 from serving.consumer import inference_threads
 from serving.gateway.core import Gateway, Lookup
 from serving.gateway.direct import Direct
@@ -31,7 +32,7 @@ from serving.gateway.edge import Edge
 from serving.gateway.events import post_events
 from serving.gateway.guard import Guard
 from serving.gateway.health import Readiness, get_live, get_metrics
-from serving.gateway.http import Bounded
+from serving.gateway.http import Config
 from serving.gateway.inference.engine import Inference
 from serving.gateway.inference.grpc_server import listening
 from serving.gateway.inference.rest import INFER, add_routes, post_infer
@@ -46,6 +47,7 @@ from serving.gateway.problems import Refused, problem
 from serving.gateway.reload import Reloader
 from serving.gateway.shield import Shield, asks_for_keys, shielded
 from serving.gateway.stream import get_stream
+from serving.gateway.tls import Certificate
 
 USUAL_PORT: Final = 8080
 QUIET: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False}
@@ -65,18 +67,20 @@ async def run(settings: Settings) -> None:
     options = Options.from_environment(os.environ)
     section = settings.config.gateway
     asks = asks_for_keys(settings)  # before anything listens
-    if section.log_level:
-        set_level(section.log_level)
+    certificate = Certificate.of(section.tls)  # the same
     record = settings.home / "gateway.json"
     with listen(options.port, record, section.host) as listener:
         await create_topics(settings)
-        async with opened(settings, options) as gateway, listening(gateway, record) as grpc:
+        async with opened(settings, options) as gateway, listening(gateway, record, certificate) as grpc:
             app = application(gateway)
             gateway.shield.trail.changed("gateway.started", "done", "asks for keys" if asks else "open")
-            reloader = Reloader(config_path(), settings.config, settings.home, gateway.shield, app.relevel)
+            reloader = Reloader(
+                config_path(), settings.config, settings.home, gateway.shield, app.relevel, certificate
+            )
             watching = asyncio.create_task(reloader.run(), name="gateway-reload")
             try:
-                await _serve(app, listener, record, grpc, gateway.streams)
+                config = uvicorn_config(app, lambda: gateway.limits.max_connections, certificate)
+                await _serve(config, listener, record, grpc, gateway.streams)
             finally:
                 watching.cancel()
                 with contextlib.suppress(asyncio.CancelledError):  # that is how it ends
@@ -184,11 +188,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+def uvicorn_config(
+    app: ASGIApp,
+    max_connections: Callable[[], int] = lambda: Limits().max_connections,
+    certificate: Certificate | None = None,
+) -> Config:
     """Return how the gateway is served: its edge logs and adds headers, so uvicorn does neither."""
-    return uvicorn.Config(
+    return Config(
         app,
-        http=Bounded,
+        max_connections,
+        ssl_context_factory=certificate and (lambda *_: certificate.context),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -200,10 +209,10 @@ def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str, streams: Streams) -> None:
-    server = _Server(uvicorn_config(app))
+async def _serve(config: Config, listener: socket.socket, record: Path, grpc: str, streams: Streams) -> None:
+    server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway-http")
-    url = _url(listener)
+    url = _url(listener, "https" if config.is_ssl else "http")
     try:
         _write(record, url, grpc)
         _log.info("gateway.started", url=url, grpc=grpc)
@@ -216,12 +225,12 @@ async def _serve(app: ASGIApp, listener: socket.socket, record: Path, grpc: str,
         _log.info("gateway.stopped")
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     """Return where this machine's own clients reach a socket: by loopback where it listens everywhere."""
     host, port, *_ = listener.getsockname()
     if host in {"0.0.0.0", "::"}:  # noqa: S104  # compared, not bound
         host = _LOOPBACK if host == "0.0.0.0" else "::1"  # noqa: S104  # the same
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _write(record: Path, url: str, grpc: str) -> None:

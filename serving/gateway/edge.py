@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.runtime import metrics
+from infra.runtime.audit import Trail
 from infra.runtime.log import get_logger
 from serving.gateway.addresses import masked
-from serving.gateway.audit import Trail
 from serving.gateway.identity import UNKNOWN, Identity
 from serving.gateway.options import AccessLog
 from serving.gateway.problems import Refused, problem

@@ -1,26 +1,50 @@
 """HTTP/1.1 on a connection: uvicorn's httptools protocol, with bounds on a request's head.
 
 llhttp bounds neither the size of a head nor the time in which it comes, and uvicorn leaves it at that: a
-client could fill the memory with one header, or keep thousands of connections open by a byte a minute.
+client could fill the memory with one header, or keep thousands of connections open by a byte a minute. Its
+`limit_concurrency` refuses requests, without saying when to come again, and keeps their connections.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from infra.runtime import metrics
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 HEAD_WITHIN_S: Final = 10.0
 
 
+FULL_WITHIN_S: Final = 1.0
+"""How long one connection too many may take to ask, and so to hear that it is one too many."""
+
+_FULL: Final = b"503 Service Unavailable\r\nretry-after: 1"
+
+
+class Config(uvicorn.Config):
+    """How the gateway is served; `max_connections` is asked at each new one."""
+
+    def __init__(self, app: Any, max_connections: Callable[[], int], **options: Any) -> None:
+        super().__init__(app, http=Bounded, **options)
+        self.max_connections = max_connections
+
+
 class Bounded(HttpToolsProtocol):
-    """Closes a connection whose request's head is too large (431) or too slow (408)."""
+    """Closes a connection whose request's head is too large (431) or too slow (408), or that is one too many.
+
+    The last is told so (503) when it asks, not before: what a client sends to a closed socket loses it the
+    answer.
+    """
 
     max_head_bytes = MAX_HEAD_BYTES
     head_within_s = HEAD_WITHIN_S
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._one_too_many = False
         self._in_head = False
         self._begun = 0
         self._head_bytes = 0
@@ -28,6 +52,11 @@ class Bounded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        if isinstance(self.config, Config) and len(self.connections) > self.config.max_connections():
+            self._one_too_many = True
+            metrics.count_refused("connections")
+            self._timer = self.loop.call_later(FULL_WITHIN_S, self._refuse, _FULL)
+            return
         self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -35,6 +64,9 @@ class Bounded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._one_too_many:
+            self._refuse(_FULL)
+            return
         begun = self._begun
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():

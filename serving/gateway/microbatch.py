@@ -7,8 +7,8 @@ So one request alone waits for nobody, and a thousand at once cost a few produce
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
 
+from infra.runtime.audit import Sink
 from infra.runtime.log import get_logger
 from schemas.errors import Fatal, HeadraceError, Retryable
 from schemas.record import Coordinates, Outgoing
@@ -18,14 +18,6 @@ _log = get_logger(__name__)
 
 class Unsent(HeadraceError):
     """A batch that could not be sent although the brokers answer, such as for a record that is too large."""
-
-
-class Sink(Protocol):
-    """What takes the joined records: `infra.runtime.kafka.produce.Publisher`."""
-
-    async def send_all(self, records: Sequence[Outgoing]) -> list[Coordinates]:
-        """Publish records and return their coordinates, in order, once all are acknowledged."""
-        ...
 
 
 class MicroBatcher:

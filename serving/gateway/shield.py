@@ -8,6 +8,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from infra.runtime.audit import Sink, Trail
 from infra.runtime.clock import Clock
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -15,14 +16,13 @@ from schemas.errors import Fatal
 from schemas.gateway import SHARED_SECRET, GatewaySection, Jwt, Limits
 from serving.gateway import keys
 from serving.gateway.access import Access
-from serving.gateway.audit import Trail
 from serving.gateway.breaker import Breaker
 from serving.gateway.buckets import Local, Shared
 from serving.gateway.door import Door
 from serving.gateway.jwks import KeySet
 from serving.gateway.limits import Limiter
 from serving.gateway.load import Load
-from serving.gateway.microbatch import MicroBatcher, Sink
+from serving.gateway.microbatch import MicroBatcher
 from serving.gateway.options import Options
 from serving.gateway.tokens import Tokens
 

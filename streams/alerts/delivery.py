@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.control import Controls
+from infra.runtime.hot import Hot
 from infra.runtime.kafka.follow import follow
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -82,8 +83,8 @@ class Delivery:
                 self.take(alerts.get_nowait())
 
 
-async def deliver(settings: Settings, clock: Clock | None = None) -> None:
-    """Deliver until cancelled.
+async def deliver(settings: Settings, clock: Clock | None = None, hot: Hot | None = None) -> None:
+    """Deliver until cancelled, by the settings that are `hot` where they may change.
 
     Raises:
         KafkaError: the broker failed; start again.
@@ -91,13 +92,15 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     record = DeliveryRecord(settings.home / "drift" / f"{settings.config.topic_prefix}delivered")
     controls = Controls(settings)
-    reach = Reach(settings.config.streams, controls)
+    reach = Reach((hot.config if hot else settings.config).streams, controls)
     pages = pages_of(settings)
     channels = channels_of(settings, clock, pages.place)
     queues: list[asyncio.Queue[DriftAlert]] = [asyncio.Queue() for _ in channels]
     await controls.load()
     try:
         async with asyncio.TaskGroup() as tasks:
+            if hot is not None:
+                tasks.create_task(_kept_up(hot, reach))
             tasks.create_task(controls.follow())
             for channel, queue in zip(channels, queues, strict=True):
                 tasks.create_task(Delivery(channel, record, reach, clock).run(queue))
@@ -109,6 +112,12 @@ async def deliver(settings: Settings, clock: Clock | None = None) -> None:
     finally:
         for channel in channels:
             await channel.close()
+
+
+async def _kept_up(hot: Hot, reach: Reach) -> None:
+    """Let changed settings decide, until cancelled."""
+    with hot.telling(lambda config: reach.take(config.streams)):
+        await asyncio.Event().wait()
 
 
 def pages_of(settings: Settings) -> Pages:

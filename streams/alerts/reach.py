@@ -45,6 +45,10 @@ class Reach:
         self._streams = streams
         self._orders = orders
 
+    def take(self, streams: Mapping[str, Stream]) -> None:
+        """Decide by other settings from here on."""
+        self._streams = streams
+
     def decide(self, channel: str, alert: DriftAlert, now: datetime, told: Callable[[str], bool]) -> Decision:
         """Decide on one alert for one channel; `told` says whether an id was told there."""
         if now - alert.raised_at > WORTH_TELLING:

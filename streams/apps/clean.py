@@ -15,13 +15,14 @@ from aiokafka import TopicPartition
 from infra.runtime import metrics
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.control import Controls, Valve
+from infra.runtime.hot import hot_of
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas import topics
-from schemas.config import Stream
+from schemas.config import Headrace, Stream
 from schemas.control import Stage
 from schemas.errors import Fatal, Retryable
 from schemas.record import Incoming, Outgoing
@@ -50,6 +51,7 @@ class CleanHandler:
         self._settings = settings
         self._clock = clock
         self._home = home
+        self._streams: Mapping[str, Stream] = settings.config.streams
         self._rekeyed = settings.topic(topics.REKEYED)
         self._parked = settings.topic(topics.PARKED)
         self._controls = controls or Controls(settings)
@@ -59,13 +61,25 @@ class CleanHandler:
 
     async def assigned(self, partition: TopicPartition, position: int) -> None:
         """Rebuild the partition's dedupe state from its changelog."""
-        now = self._clock.now()
-        streams: Mapping[str, Stream] = self._settings.config.streams
+        now, streams = self._clock.now(), self._streams
         pipeline = CleanPipeline(streams, self._home)
         # At the very beginning too: a group that was reset to it must know what it has cleaned.
         await restore(self._settings, pipeline, partition.partition, now)
         self._snapshots.keep(partition.partition, pipeline.memories)
+        if self._streams is not streams:  # they changed meanwhile
+            pipeline.take(self._streams, self._clock.now())
         self._pipelines[partition.partition] = pipeline
+
+    def take(self, config: Headrace) -> None:
+        """Clean by other settings from the next batch of each partition on, with what is remembered.
+
+        Raises:
+            ValueError: nobody can clean by them; nothing has changed.
+        """
+        CleanPipeline(config.streams, self._home)  # before any partition is touched
+        self._streams, now = config.streams, self._clock.now()
+        for pipeline in self._pipelines.values():
+            pipeline.take(config.streams, now)
 
     async def process(self, partition: TopicPartition, records: Sequence[Incoming]) -> Sequence[Outgoing]:
         """Clean one batch."""
@@ -149,14 +163,19 @@ def clean_app(settings: Settings, home: Home) -> "BatchApp":
 
     controls = Controls(settings)
     handler = CleanHandler(settings, SystemClock(), home, controls)
-    return BatchApp(
+    hot = hot_of(settings, "streams")
+    app = BatchApp(
         settings,
         group=GROUP,
         topic=topics.RAW,
         beside=(topics.REKEYED, topics.PARKED),
         handler=handler,
         valve=Valve(controls, Stage.CLEAN, handler.held),
+        beneath=(hot.follow,),
     )
+    hot.tell(handler.take)
+    hot.tell(app.take)
+    return app
 
 
 def main(settings: Settings) -> NoReturn:

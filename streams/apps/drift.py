@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ from headrace_native import RecordBlock
 
 from infra.runtime import metrics
 from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.hot import Hot, hot_of
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.blocks import carry_blocks
@@ -29,7 +31,7 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.clean import Clean
 from schemas.codec import decode
-from schemas.config import Stream
+from schemas.config import Headrace, Stream
 from schemas.copies import Copies
 from schemas.dead import Dead
 from schemas.drift import DriftAlert, Signal
@@ -62,9 +64,11 @@ _OfStream = TypeVar("_OfStream", Answer, Label, Swap)
 async def run(settings: Settings) -> None:
     """Watch and deliver until cancelled; when Kafka fails, start anew from the checkpoint."""
     await _patiently(lambda: create_topics(settings))
+    hot = hot_of(settings, "drift")
     tasks = [
-        asyncio.create_task(_patiently(lambda: DriftWorker(settings).run())),
-        asyncio.create_task(_patiently(lambda: deliver(settings))),
+        asyncio.create_task(_patiently(lambda: _watch(settings, hot))),
+        asyncio.create_task(_patiently(lambda: deliver(settings, hot=hot))),
+        asyncio.create_task(hot.follow()),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -74,6 +78,13 @@ async def run(settings: Settings) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(settings: Settings, hot: Hot) -> None:
+    """Watch by the settings of now, and take over what changes."""
+    worker = DriftWorker(replace(settings, config=hot.config))
+    with hot.telling(worker.take):
+        await worker.run()
 
 
 async def _patiently(work: Callable[[], Awaitable[object]]) -> None:
@@ -104,6 +115,7 @@ class DriftWorker:
         self._log = AlertLog(settings)
         self._positions: dict[TopicPartition, int] = {}
         self._left_out: Counter[str] = Counter()
+        self._unsaved = False
         self._route = {
             settings.topic(CLEAN): self._clean,
             settings.topic(PREDICTIONS): self._predictions,
@@ -112,6 +124,13 @@ class DriftWorker:
             settings.topic(DEAD): self._dead,
             settings.topic(COPIES): self._copies,
         }
+
+    def take(self, config: Headrace) -> None:
+        """Watch by other settings from here on; a checkpoint says so at once, for a restart begins by it."""
+        for name, watch in self._watches.items():
+            watch.take(config.streams[name])
+            self._configs[name] = _fingerprint(config.streams[name])
+        self._unsaved = True
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -198,7 +217,8 @@ class DriftWorker:
             if time.monotonic() - ticked_at > _TICK_S:
                 ticked_at, now = time.monotonic(), self._clock.now()
                 alerts += [alert for watch in self._watches.values() for alert in watch.tick(now)]
-            if alerts or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
+            if alerts or self._unsaved or (changed and time.monotonic() - saved_at > _SAVE_EVERY_S):
+                self._unsaved = False
                 await self._commit(alerts)
                 saved_at, changed = time.monotonic(), False
 

@@ -86,6 +86,10 @@ class WindowTest(ABC):
         """Whether any feature of the latest window has moved."""
         return bool(np.any(self.statistics >= self.thresholds))
 
+    def matter_from(self, least: float) -> None:
+        """Go on with another least distance that matters, from the next window on."""
+        self.least = least
+
     def snapshot(self) -> dict[str, Any]:
         """Return what is remembered beside the reference, as plain JSON values."""
         return {

@@ -101,6 +101,12 @@ class Comparison:
         self._window = Window(reference, table[:0])
         self._rows: Sequence[Row] = ()
 
+    def take(self, config: ShiftDrift) -> None:
+        """Go on with another PSI that matters, from the next window on."""
+        for test in self._tests:
+            if isinstance(test, Psi):
+                test.matter_from(config.psi)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The features."""

@@ -65,6 +65,13 @@ class ErrorWatch:
         self.baseline: float | None = None
         self.start()
 
+    def take(self, config: ErrorDrift) -> None:
+        """Go on by another configuration; another detector begins with the labels that come."""
+        before, self._config = self._config, config
+        self._z = NormalDist().inv_cdf(1.0 - config.delta)
+        if (before.detector, before.delta) != (config.detector, config.delta):
+            self.start()
+
     def start(self) -> None:
         """Begin with a new version: none of the old one's errors count."""
         make = DETECTORS.get(self._config.detector)

@@ -44,6 +44,12 @@ class EstimateWatch:
         self._hysteresis = hysteresis
         self.start()
 
+    def take(self, config: EstimateDrift, hysteresis: int) -> None:
+        """Go on by another configuration; blocks of another size, or after a time off, begin anew."""
+        before, self._config, self._hysteresis = self._config, config, hysteresis
+        if (before.min_events, before.enabled) != (config.min_events, config.enabled):
+            self.start()
+
     def start(self) -> None:
         """Begin with a new version: its scores mean something else."""
         self._cbpe = Cbpe()

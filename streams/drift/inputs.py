@@ -24,7 +24,7 @@ class InputWatch:
     """
 
     def __init__(self, kind: Kind, config: InputDrift, hysteresis: int) -> None:
-        self._joint = config.joint
+        self._config = config
         self._sensor = kind is Kind.SENSOR
         self._teach_until = config.reference // 2
         self.shift = ShiftWatch(config, hysteresis, self._features)
@@ -36,6 +36,15 @@ class InputWatch:
         self._names: dict[str, int] = {}
         self._vocabulary = Vocabulary()
         self._taught = 0
+
+    def take(self, config: InputDrift, hysteresis: int) -> None:
+        """Go on by another configuration; with another reference, or after a time off, one is collected."""
+        before, self._config = self._config, config
+        self._teach_until = config.reference // 2
+        self.shift.take(config, hysteresis)
+        anew = ("detectors", "reference", "joint", "enabled")
+        if any(getattr(before, key) != getattr(config, key) for key in anew):
+            self.start()
 
     def update(self, batch: CleanBatch, now_s: float) -> Shift | None:
         """Take the next events at `now_s`; returns the shift that they complete the evidence for."""
@@ -52,8 +61,8 @@ class InputWatch:
     def _features(self) -> Features:
         """Return what the reference that was collected has."""
         if self._sensor:
-            return Features(list(self._names), joint=self._joint)
-        return Features(FEATURES, missing=False, joint=self._joint, text=True)
+            return Features(list(self._names), joint=self._config.joint)
+        return Features(FEATURES, missing=False, joint=self._config.joint, text=True)
 
     def _shape(self, text: str) -> list[float]:
         row = features(text, self._vocabulary)
@@ -94,8 +103,17 @@ class PredictionWatch:
     """What the model answers: the shares of its classes, and how sure it is."""
 
     def __init__(self, config: ShiftDrift, hysteresis: int) -> None:
+        self._config = config
         self.shift = ShiftWatch(config, hysteresis, self._features)
         self.start()
+
+    def take(self, config: ShiftDrift, hysteresis: int) -> None:
+        """Go on by another configuration; with another reference, or after a time off, one is collected."""
+        before, self._config = self._config, config
+        self.shift.take(config, hysteresis)
+        anew = ("detectors", "reference", "enabled")
+        if any(getattr(before, key) != getattr(config, key) for key in anew):
+            self.start()
 
     def start(self) -> None:
         """Collect a new reference."""

@@ -31,6 +31,14 @@ class Intake:
         self._silence = SilenceWatch(config.drift.quality.silence)
         self._novelty = NoveltyWatch(config.drift.novelty)
 
+    def take(self, config: Stream) -> None:
+        """Go on by another configuration, with what is remembered."""
+        self._drift = config.drift
+        self.inputs.take(config.drift.input, config.drift.hysteresis)
+        self._quality.take(config.drift.quality, config.drift.hysteresis)
+        self._silence.take(config.drift.quality.silence)
+        self._novelty.take(config.drift.novelty)
+
     @property
     def watched(self) -> dict[Signal, Watched]:
         """What levels are read from."""

@@ -53,6 +53,14 @@ class NoveltyWatch:
         self.left_out = 0
         """Readings of metrics for which there was no place."""
 
+    def take(self, config: NoveltyDrift) -> None:
+        """Go on by another configuration; with another threshold, or after a time off, metrics begin anew."""
+        before, self._config = self._config, config
+        if (before.threshold, before.enabled) != (config.threshold, config.enabled):
+            self._metrics.clear()
+        while len(self._metrics) > config.series:
+            self._metrics.popitem()
+
     def update(self, batch: CleanBatch) -> list[Novel]:
         """Take events; returns the readings that are new."""
         wanted = self._config.readings

@@ -43,6 +43,10 @@ class Policy:
         self.standing: dict[Signal, Standing] = {}
         self.grouped = 0
 
+    def take(self, cooldown_s: float) -> None:
+        """Go on with another cooldown."""
+        self._cooldown_s = cooldown_s
+
     def judge(self, alert: DriftAlert, at: float) -> Verdict:
         """Decide on an alert that could be raised at event time `at`, and remember it as standing."""
         known = self.standing.get(alert.signal)

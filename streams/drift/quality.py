@@ -35,6 +35,11 @@ class QualityWatch:
         self._usual: frozenset[str] = frozenset()
         self._plain: set[tuple[str, ...]] = set()  # fields, in their order, of which nothing is to be said
 
+    def take(self, config: QualityDrift, hysteresis: int) -> None:
+        """Go on by another configuration; the reference stays, and so do the fields that are usual."""
+        self._events.take(config, hysteresis)
+        self._copies.take(config, hysteresis)
+
     def nearest(self) -> tuple[str, float, float]:
         """Return name, value and threshold of the ratio nearest to its threshold in the latest blocks."""
         both = self._events.nearest, self._copies.nearest

@@ -71,6 +71,10 @@ class Ratios:
         self.quiet = 0
         self.observations = 0
 
+    def take(self, config: QualityDrift, hysteresis: int) -> None:
+        """Go on by another configuration; the reference stays."""
+        self._config, self._hysteresis = config, hysteresis
+
     @property
     def readiness(self) -> float:
         """Share of the reference that has come."""

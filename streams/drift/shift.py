@@ -76,6 +76,19 @@ class ShiftWatch:
         self._features = features
         self.start()
 
+    def take(self, config: ShiftDrift, hysteresis: int) -> None:
+        """Go on by another configuration; the reference stays while it is asked the same by the same tests.
+
+        Other windows begin anew: what was gathered for the old ones is left out.
+        """
+        before, self._config, self._hysteresis = self._config, config, hysteresis
+        if any(getattr(before, key) != getattr(config, key) for key in ("detectors", "reference")):
+            self.start()
+        elif (before.window, before.lateness) != (config.window, config.lateness):
+            self._cut()
+        if self.comparison is not None:
+            self.comparison.take(config)
+
     def start(self) -> None:
         """Forget everything and collect a new reference."""
         self._collected: Thinned | None = Thinned(self._config.reference)

@@ -22,6 +22,10 @@ class SilenceWatch:
         self._after_s = after_s
         self._seen: OrderedDict[str, float] = OrderedDict()
 
+    def take(self, after_s: float) -> None:
+        """Go on with another time after which a source is silent."""
+        self._after_s = after_s
+
     def seen(self, sources: Iterable[str], now_s: float) -> None:
         """Note that events of sources came at `now_s` (seconds since 1970)."""
         if not self._after_s:

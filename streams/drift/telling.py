@@ -20,6 +20,11 @@ class Telling:
         self.policy = Policy(cooldown_s)
         self._hysteresis = hysteresis
 
+    def take(self, cooldown_s: float, hysteresis: int) -> None:
+        """Go on by another configuration; what stands stands."""
+        self.policy.take(cooldown_s)
+        self._hysteresis = hysteresis
+
     @property
     def subject(self) -> Subject:
         """Whose alerts these are."""

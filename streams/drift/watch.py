@@ -54,8 +54,7 @@ class DriftWatch:
         self._adopted_at = float("-inf")
         self._judges = model is not None
         # A regression's score is its answer: it says nothing of how likely that is right.
-        numbers = model is not None and model.task is Task.REGRESSION
-        self._estimates = config.drift.estimate.enabled and not numbers
+        self._numbers = model is not None and model.task is Task.REGRESSION
         self._telling = Telling(name, self.model, config.drift.cooldown, config.drift.hysteresis)
         self._intake = Intake(config, self._telling)
         self._prediction = PredictionWatch(config.drift.prediction, config.drift.hysteresis)
@@ -63,6 +62,23 @@ class DriftWatch:
         self._estimate = EstimateWatch(config.drift.estimate, config.drift.hysteresis)
         self._join = LabelJoin()
         self._counts = dict.fromkeys(_COUNTED, 0)
+
+    def take(self, config: Stream) -> None:
+        """Go on by another configuration of what is watched, with what is remembered.
+
+        A threshold holds from the next window, block or label on; a watch whose memory is of no use under the
+        other configuration begins anew, alone.
+        """
+        self._drift = drift = config.drift
+        self._telling.take(drift.cooldown, drift.hysteresis)
+        self._intake.take(config)
+        self._prediction.take(drift.prediction, drift.hysteresis)
+        self._error.take(drift.error)
+        self._estimate.take(drift.estimate, drift.hysteresis)
+
+    @property
+    def _estimates(self) -> bool:
+        return self._drift.estimate.enabled and not self._numbers
 
     @property
     def version(self) -> int:

@@ -12,7 +12,7 @@ batches fills and its consumer stops fetching until a transaction has ended.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn, cast
 
@@ -29,13 +29,13 @@ from infra.runtime.kafka.blocks import carry_blocks
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
+from schemas.config import Headrace
 from schemas.topics import Topic
 
 _log = get_logger(__name__)
 FETCH_BYTES: Final = 8 * 1024 * 1024
-MAX_RECORDS: Final = 10_000
-"""What is fetched of a partition, and of all, at once: when there is a backlog, a transaction is shared by
-several thousand events."""
+"""What is fetched of a partition at once. Of all together it is `batches.clean`: when there is a backlog, a
+transaction is shared by several thousand events."""
 RESTORE_S: Final = 300.0
 """How long a member may take to restore its state before the group goes on without it."""
 _LOOK_AGAIN_S: Final = 0.01
@@ -92,6 +92,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         metrics.observe_lag(consumer, app.group)
         if app.valve is not None:
             app.valve.apply(consumer)
+        kwargs["max_records"] = app.most
         fetched = await super()._fetch_records(consumer, *args, **kwargs)
         generation = self._generation
         return {
@@ -227,7 +228,7 @@ class BatchApp(faust.App):
     """A Faust app with one agent, which runs `handler` on the batches of `topic`.
 
     Partitions of the topics `beside` are processed together with the topic's partition of the same number:
-    by one member, with one state, one step at a time (`ExactlyOnce`).
+    by one member, with one state, one step at a time (`ExactlyOnce`). What is `beneath` runs as long as it.
     """
 
     def __init__(
@@ -239,6 +240,7 @@ class BatchApp(faust.App):
         handler: Handler,
         beside: Sequence[Topic] = (),
         valve: Valve | None = None,
+        beneath: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         super().__init__(
             settings.config.topic_prefix + group,
@@ -252,7 +254,7 @@ class BatchApp(faust.App):
             broker_session_timeout=6.0,
             broker_heartbeat_interval=1.0,
             broker_rebalance_timeout=RESTORE_S,  # the others wait for a member that is still restoring
-            broker_max_poll_records=MAX_RECORDS,
+            broker_max_poll_records=settings.config.batches.clean,
             stream_wait_empty=False,
             stream_buffer_maxsize=8,
         )
@@ -262,6 +264,9 @@ class BatchApp(faust.App):
         self.failure: BaseException | None = None
         self.group = settings.config.topic_prefix + group
         self.valve = valve
+        self.most = settings.config.batches.clean
+        """How many records a fetch takes at most; it may change."""
+        self._beneath = beneath
         self._in_hand: set[asyncio.Task[None]] = set()
         self._room: defaultdict[int, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_TAKEN_PER_PARTITION)
@@ -274,10 +279,16 @@ class BatchApp(faust.App):
         await super().on_start()
         if self.valve is not None:
             self.add_future(self.valve.follow())
+        for work in self._beneath:
+            self.add_future(work())
 
     async def on_stop(self) -> None:
         """Finish the batches in hand and leave."""
         await self.exactly_once.stop()
+
+    def take(self, config: Headrace) -> None:
+        """Go on by other settings."""
+        self.most = config.batches.clean
 
     async def fail(self, error: BaseException) -> None:
         """End the worker; it would go on with the next batch, and a batch must never be passed over."""

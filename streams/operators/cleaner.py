@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -31,12 +32,14 @@ class Cleaner:
         "normalise",
         "rekey",
         "shape",
+        "stream",
         "tally",
         "windows",
     )
 
     def __init__(self, name: str, stream: Stream) -> None:
         self.name = name
+        self.stream = stream
         self.shape = PAYLOADS[stream.kind]
         self.limit = stream.clean.max_bytes
         self.rekey = stream.dedupe.rekey
@@ -51,6 +54,28 @@ class Cleaner:
             self.memories |= self.copies.memories
         self.long_ago: set[bytes] = set()
         self.tally = Tally()
+
+    def by(self, stream: Stream, now: datetime) -> "Cleaner":
+        """Return who cleans by another configuration of the stream, with what this one remembers.
+
+        Readings and windows are kept, fingerprints too; what a longer window would still hold is forgotten.
+        """
+        if stream == self.stream:
+            return self
+        made = Cleaner(self.name, stream)
+        made.normalise.history = self.normalise.history
+        if made.windows is not None and self.windows is not None:
+            made.windows.restore(self.windows.snapshot())
+        if stream.dedupe == self.stream.dedupe:
+            made.dedupe, made.copies, made.memories = self.dedupe, self.copies, self.memories
+            return made
+        if stream.dedupe.window == self.stream.dedupe.window:
+            made.dedupe = made.memories[self.name] = self.dedupe  # there may be millions
+        for name, memory in made.memories.items():
+            memory.advance(now.timestamp())
+            if name in self.memories and memory is not self.memories[name]:
+                memory.restore(self.memories[name].snapshot())
+        return made
 
     def look_up(self, events: Sequence[RawEvent], keys: Sequence[bytes]) -> None:
         """Ask the large memories once for all of a batch's events, whose fingerprints are `keys`."""

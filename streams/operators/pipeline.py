@@ -49,14 +49,25 @@ class CleanPipeline:
     """
 
     def __init__(self, streams: Mapping[str, Stream], home: Home | None = None, *, fast: bool = True) -> None:
-        self._cleaners = {name: Cleaner(name, stream) for name, stream in streams.items()}
+        self._where, self._wants_fast = home, fast
+        self._memories: dict[str, Memory] = {}
+        self._put_together({name: Cleaner(name, stream) for name, stream in streams.items()}, streams)
+
+    def take(self, streams: Mapping[str, Stream], now: datetime) -> None:
+        """Go on by another configuration of the same streams, with what is remembered."""
+        self._at(now)
+        cleaners = {name: cleaner.by(streams[name], now) for name, cleaner in self._cleaners.items()}
+        self._put_together(cleaners, streams)
+
+    def _put_together(self, cleaners: dict[str, Cleaner], streams: Mapping[str, Stream]) -> None:
+        self._cleaners = cleaners
         self._route = Route(streams)
         self._first = {cleaner.shape: cleaner for cleaner in reversed(self._cleaners.values())}
-        self._home = home if any(c.rekey != "never" for c in self._cleaners.values()) else None
-        self._fast = SensorPath.of(self._cleaners.values(), self._home) if fast else None
-        self._memories: dict[str, Memory] = {}
+        self._home = self._where if any(c.rekey != "never" for c in self._cleaners.values()) else None
+        self._fast = SensorPath.of(self._cleaners.values(), self._home) if self._wants_fast else None
+        self._memories.clear()  # the same mapping: whoever keeps snapshots of it has it
         for cleaner in self._cleaners.values():
-            self._memories |= cleaner.memories
+            self._memories.update(cleaner.memories)
         self._repair = any(stream.clean.utf8 == "repair" for stream in streams.values())
         limits = {cleaner.limit for cleaner in self._cleaners.values()}
         self._max_bytes = max(limits, default=DEFAULT_MAX_BYTES)

@@ -26,12 +26,14 @@ from infra.clickhouse.migrate import migrate
 from infra.runtime import metrics
 from infra.runtime.clock import SystemClock
 from infra.runtime.control import Valve, opened_valve
+from infra.runtime.hot import watched
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse
+from schemas.config import Headrace
 from schemas.control import Stage
 from schemas.errors import Fatal, Reason, Rejected
 from schemas.record import Incoming
@@ -48,7 +50,6 @@ IDLE_MS: Final = 100
 FRESH_MS: Final = 10
 """How long a fetch may take that finds what came since the one before; where nothing came it is in vain."""
 
-MAX_ROWS: Final = 20_000
 COMMIT_EVERY_S: Final = 1.0
 
 _log = get_logger(__name__)
@@ -81,6 +82,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
         self._feeds: dict[TopicPartition, Feed] = {}
         self._in_hand = asyncio.Lock()
         self._committed_at = 0.0
+        self._most = settings.config.batches.store
         self.rows = 0
         self.consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.endpoints.kafka,
@@ -97,6 +99,10 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
             max_partition_fetch_bytes=4 * 1024 * 1024,  # held twice, as records and as rows
         )
 
+    def take(self, config: Headrace) -> None:
+        """Go on by other settings."""
+        self._most = config.batches.store
+
     async def run(self) -> None:
         """Write until cancelled."""
         loop = asyncio.get_running_loop()
@@ -112,7 +118,7 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
                 async with self._in_hand:
                     await self._take_all(fetched)
                 await self._commit(loop.time())
-                if sum(map(len, fetched.values())) < MAX_ROWS:
+                if sum(map(len, fetched.values())) < self._most:
                     round_s = min(max(ROUND_S, REST * (loop.time() - began)), LONGEST_ROUND_S)
                     await asyncio.sleep(max(0.0, started + round_s - loop.time()))
         finally:
@@ -152,9 +158,9 @@ class Sink(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships n
         if self._valve is not None:
             self._valve.apply(self.consumer)
         fetched: dict[TopicPartition, list[Any]] = await self.consumer.getmany(
-            timeout_ms=IDLE_MS, max_records=MAX_ROWS
+            timeout_ms=IDLE_MS, max_records=self._most
         )
-        room = MAX_ROWS - sum(map(len, fetched.values()))
+        room = self._most - sum(map(len, fetched.values()))
         if fetched and room > 0:
             more = await self.consumer.getmany(timeout_ms=FRESH_MS, max_records=room)
             for place, records in more.items():
@@ -279,6 +285,8 @@ async def run(settings: Settings) -> None:
             Publisher(settings, GROUP) as publisher,
             opened_valve(settings, Stage.SINK) as valve,
         ):
-            await Sink(settings, warehouse, publisher, valve).run()
+            sink = Sink(settings, warehouse, publisher, valve)
+            async with watched(settings, "sink", sink.take):
+                await sink.run()
     finally:
         await warehouse.close()

@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Final
 
 from infra.runtime.clock import Clock, SystemClock
+from infra.runtime.hot import watched
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
@@ -38,9 +39,10 @@ async def run(settings: Settings, *, host_interval_s: float = 1.0, log_interval_
     wanted = configured(settings)
     if not wanted:
         _log.info("sources.idle", hint="define [streams.host] kind='sensor' or [streams.logs] kind='log'")
-        await asyncio.Event().wait()
+        async with watched(settings, "sources"):
+            await asyncio.Event().wait()
     await create_topics(settings)
-    async with Publisher(settings, "headrace-sources") as publisher:
+    async with Publisher(settings, "headrace-sources") as publisher, watched(settings, "sources"):
         _log.info("sources.started", sources=wanted)
         try:
             async with asyncio.TaskGroup() as group:

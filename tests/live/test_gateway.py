@@ -1,10 +1,8 @@
 """The gateway and the sources against the real broker, Redis and ClickHouse."""
 
-import asyncio
-import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 from infra.clickhouse.migrate import migrate
 from infra.demo.bad import WRONG
 from infra.runtime.kafka.follow import follow
-from infra.runtime.settings import Endpoints, Settings, parse
+from infra.runtime.settings import Endpoints, Settings
 from infra.runtime.warehouse import Warehouse
 from schemas import codec, topics
 from schemas.errors import Fatal
@@ -28,52 +26,23 @@ from schemas.topics import Topic
 from serving.client import Client
 from serving.gateway.app import run
 from streams.sources import run as run_sources
+from tests.running import STREAMS, beside, gateway, settings_of
 from tests.waiting import aeventually
 
 pytestmark = pytest.mark.live
-
-STREAMS = """
-[streams.requests]
-kind = "api"
-[streams.host]
-kind = "sensor"
-[streams.logs]
-kind = "log"
-"""
 
 
 @pytest.fixture
 def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
     """Settings with topics, a database and a data folder of their own."""
-    config = parse(f'topic_prefix = "{unique}."\ndatabase = "{unique}"\n{STREAMS}', "test")
-    return Settings(tmp_path, config, Endpoints(stack.kafka, stack.redis, stack.clickhouse))
-
-
-@contextlib.asynccontextmanager
-async def running(work: Awaitable[None]) -> AsyncIterator[asyncio.Future[None]]:
-    """Run a worker beside the test, then stop it as a signal does."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # how it ends
-            await task
+    return settings_of(stack, unique, tmp_path, STREAMS)
 
 
 @pytest.fixture
-async def url(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+async def url(settings: Settings) -> AsyncIterator[str]:
     """A running gateway's address."""
-    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
-    record = settings.home / "gateway.json"
-
-    async def listening() -> bool:
-        return record.is_file() or task.done()
-
-    async with running(run(settings)) as task:
-        await aeventually(listening, timeout_s=30)
-        yield json.loads(record.read_bytes())["url"]
-    assert not record.exists()
+    async with gateway(settings) as record:
+        yield record["url"]
 
 
 @pytest.fixture
@@ -266,7 +235,7 @@ async def test_sources_publish_readings_and_lines_once(settings: Settings):
         path = settings.home / "sources" / "logs.json"
         return path.is_file() and json.loads(path.read_bytes())[str(log)]["position"] == position
 
-    async with running(run_sources(settings, host_interval_s=0.1, log_interval_s=0.05)):
+    async with beside(run_sources(settings, host_interval_s=0.1, log_interval_s=0.05)):
         await aeventually(lambda: saved(8), timeout_s=30)
 
         async def enough() -> bool:
@@ -275,6 +244,6 @@ async def test_sources_publish_readings_and_lines_once(settings: Settings):
         await aeventually(enough)
     with log.open("ab") as file:
         file.write(b"three\nfo")
-    async with running(run_sources(settings, host_interval_s=10, log_interval_s=0.05)):
+    async with beside(run_sources(settings, host_interval_s=10, log_interval_s=0.05)):
         await aeventually(lambda: saved(14), timeout_s=30)
     assert await messages() == ["one", "two", "three"]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from infra.cli.main import app
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Endpoints, Settings, load
 from infra.runtime.warehouse import Warehouse
-from schemas import codec, topics
+from schemas import topics
 from schemas.audit import Audit
 from schemas.errors import Fatal, HeadraceError, Retryable
 from schemas.raw import structured
@@ -31,6 +31,7 @@ from serving.gateway.buckets import Local, Shared
 from serving.gateway.scopes import Scope
 from streams.sink import run as run_sink
 from tests.installation import environment_of
+from tests.running import beside, gateway, read
 from tests.waiting import aeventually
 
 pytestmark = pytest.mark.live
@@ -53,33 +54,14 @@ def settings(stack: Endpoints, unique: str, tmp_path: Path, monkeypatch: pytest.
     """Settings from a file, with topics, a database and a data folder of their own."""
     for name, value in environment_of(stack, tmp_path, CONFIG.format(name=unique)).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
     return load()
-
-
-@contextlib.asynccontextmanager
-async def running(work: Awaitable[None]) -> AsyncIterator[asyncio.Future[None]]:
-    """Run a worker beside the test, then stop it as a signal does."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # how it ends
-            await task
 
 
 @contextlib.asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[str]:
     """Run a gateway and yield its address."""
-    record = settings.home / "gateway.json"
-
-    async def listening() -> bool:
-        return record.is_file() or task.done()
-
-    async with running(run(settings)) as task:
-        await aeventually(listening, timeout_s=30)
-        yield json.loads(record.read_bytes())["url"]
+    async with gateway(settings) as record:
+        yield record["url"]
 
 
 def make(home: Path, name: str, *scopes: Scope, **limits: Any) -> tuple[str, str]:
@@ -98,7 +80,7 @@ async def test_keys_limits_and_audit_from_end_to_end(settings: Settings):
     """A key publishes what its scope and quota let it; the audit says so in ClickHouse, who and how often."""
     id, text = make(settings.home, "shop", Scope.PUBLISH, events_per_day=5)
     quick = Retry(attempts=1)
-    async with running(run_sink(settings)), served(settings) as url:
+    async with beside(run_sink(settings)), served(settings) as url:
         async with Client(url, key=text, retry=quick) as client:
             assert len((await client.publish([event(1), event(2)])).accepted) == 2
             with pytest.raises(Retryable, match="5 events a day"):
@@ -167,8 +149,7 @@ async def test_settings_and_keys_change_while_it_runs(settings: Settings):
         file.write_text(f"{text}\n[gateway.limits]\nmax_events = -1\n")
 
         async def said() -> bool:
-            read = [record async for record in follow(settings, [topics.AUDIT], stop_at_end=True)]
-            audits = [codec.decode(record.value or b"", Audit) for record in read]
+            audits = await read(settings, topics.AUDIT, Audit)
             return ("config.reloaded", "refused") in {(one.action, one.outcome) for one in audits}
 
         await aeventually(said, timeout_s=10)
@@ -230,5 +211,5 @@ async def test_the_publish_command_sends_its_key(settings: Settings, monkeypatch
         taken = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert refused.exit_code != 0 and "401" in str(refused.exception)
     assert taken.exit_code == 0, taken.output
-    read = [record async for record in follow(settings, [topics.RAW], stop_at_end=True)]
-    assert len(read) == 1
+    raw = [record async for record in follow(settings, [topics.RAW], stop_at_end=True)]
+    assert len(raw) == 1

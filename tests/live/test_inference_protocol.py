@@ -1,7 +1,6 @@
-"""The Open Inference Protocol against real services, releases and clients: ours, and tritonclient."""
+"""The Open Inference Protocol against real services, releases and clients: ours and others."""
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import shutil
@@ -14,11 +13,12 @@ import aiohttp
 import grpc
 import pytest
 
+from infra.bench.streams.environments import installed
 from infra.local.jars import cache_folder
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.settings import Endpoints, Settings, parse
+from infra.runtime.settings import Endpoints, Settings
 from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.prediction import Prediction
@@ -27,30 +27,19 @@ from schemas.release import Release, Swap, Task
 from serving import consumer
 from serving.client import Client, GatewayRefused, Retry
 from serving.client_sync import SyncClient
-from serving.gateway.app import run
 from serving.gateway.inference.generated import open_inference_pb2 as messages
 from serving.gateway.inference.grpc_server import SERVICE
+from tests import running
+from tests.running import JUDGED, announce, beside, read, settings_of
 from tests.unit.serving.releases import CREATED_AT, FEATURES, lay_out, sensor, tiny_text
 from tests.unit.serving.texts import TEXTS
 from tests.waiting import aeventually
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
-CONFIG = """
-topic_prefix = "{prefix}."
-[streams.requests]
-kind = "api"
-[streams.requests.model]
-[streams.host]
-kind = "sensor"
-[streams.host.model]
-task = "anomaly"
-[streams.logs]
-kind = "log"
-[streams.logs.model]
-"""
 TRITON_CLIENT = "tritonclient[http,grpc]==2.66.0"
 OF_ITS_OWN = ["run", "--quiet", "--isolated", "--no-project", "--python", "3.11", "--with", TRITON_CLIENT]
+KSERVE = Path(__file__).with_name("kserve")
 PROGRAM = Path(__file__).with_name("triton_client.py")
 READINGS: list[list[float | None]] = [[55.0, 9.0, 31.0], [90.0, None, 80.0]]
 
@@ -58,38 +47,9 @@ READINGS: list[list[float | None]] = [[55.0, 9.0, 31.0], [90.0, None, 80.0]]
 @pytest.fixture
 async def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
     """Settings with topics of this test's own."""
-    made = Settings(tmp_path, parse(CONFIG.format(prefix=unique), "the test"), stack)
+    made = settings_of(stack, unique, tmp_path, JUDGED)
     await create_topics(made)
     return made
-
-
-@contextlib.asynccontextmanager
-async def beside(work: Any) -> AsyncIterator[None]:
-    """Run a worker beside the test, then stop it as a signal does."""
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # how it ends
-            await task
-
-
-@contextlib.asynccontextmanager
-async def serving_gateway(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[dict[str, str]]:
-    """Run a gateway on ports of its own; gives its record: its addresses."""
-    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
-    monkeypatch.setenv("HEADRACE_GATEWAY_GRPC_PORT", "0")
-    record = settings.home / "gateway.json"
-
-    async def listening() -> bool:
-        return record.is_file()
-
-    async with beside(run(settings)):
-        await aeventually(listening, timeout_s=30)
-        yield json.loads(record.read_bytes())
 
 
 def laid_out(settings: Settings) -> tuple[Release, Release, Release]:
@@ -120,10 +80,10 @@ def releases(settings: Settings) -> tuple[Release, Release, Release]:
 
 @pytest.fixture
 async def gateway(
-    settings: Settings, releases: tuple[Release, Release, Release], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, releases: tuple[Release, Release, Release]
 ) -> AsyncIterator[dict[str, str]]:
     """A running gateway's record: its addresses."""
-    async with serving_gateway(settings, monkeypatch) as record:
+    async with running.gateway(settings) as record:
         yield record
 
 
@@ -132,12 +92,6 @@ async def http(gateway: dict[str, str]) -> AsyncIterator[aiohttp.ClientSession]:
     """A plain HTTP client of the gateway."""
     async with aiohttp.ClientSession(gateway["url"]) as session:
         yield session
-
-
-async def announce(settings: Settings, release: Release) -> None:
-    """Announce a release as the trainer does."""
-    async with Publisher(settings) as publisher:
-        await publisher.send(Outgoing(topics.RELEASES.name, release.model.encode(), codec.encode(release)))
 
 
 @pytest.fixture
@@ -178,10 +132,7 @@ async def streamed(settings: Settings) -> dict[str, Prediction]:
         await publisher.send_all(records)
 
     async def answered() -> list[Prediction]:
-        found = [
-            codec.decode(record.value or b"", Prediction)
-            async for record in follow(settings, [topics.PREDICTIONS], stop_at_end=True)
-        ]
+        found = await read(settings, topics.PREDICTIONS, Prediction)
         return found if len(found) >= len(events) else []
 
     async with beside(consumer.run(dataclasses.replace(settings, endpoints=alone))):
@@ -348,3 +299,37 @@ async def test_tritonclient_works_unchanged(
         assert unknown["status"] == ("404" if wire == "http" else "StatusCode.NOT_FOUND")
         assert "[N, 3]" in narrow["message"]
     assert texts.sha256 == direct.sha256
+
+
+async def test_kserves_clients_work_unchanged(
+    gateway: dict[str, str], announced: tuple[Release, Release]
+) -> None:
+    """KServe's REST and gRPC clients: health, readiness, answers from plain and binary tensors, a refusal."""
+    texts, readings = announced
+    rows = [[float("nan") if value is None else value for value in row] for row in READINGS]
+    locked = KSERVE.with_suffix(".lock").read_text(encoding="utf-8").split()
+    folder = await asyncio.to_thread(installed, "kserve", locked, cache_folder() / "test-clients", print)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [str(folder / "python"), str(KSERVE.with_name("kserve_client.py")), gateway["url"], gateway["grpc"]],
+        input=json.dumps({"texts": TEXTS[:5], "readings": rows[:1], "unknown": "nope"}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    async with Client(gateway["url"]) as client:
+        direct, values = await client.infer("requests", TEXTS[:5]), await client.infer("host", READINGS[:1])
+    said = json.loads(done.stdout)
+    assert len(said) == 4
+    for wire, one in said.items():
+        assert (one["live"], one["ready"], one["model_ready"]) == (True, True, True)
+        assert (one["text"]["labels"], one["text"]["scores"]) == (direct.labels, direct.scores)
+        assert one["text"]["model"] == "requests"
+        assert (one["readings"]["labels"], one["readings"]["scores"]) == (values.labels, values.scores)
+        assert one["readings"]["id"] == "8"
+        if wire.startswith("grpc"):  # over REST this client does not read the version
+            versions = str(texts.version), str(readings.version)
+            assert (one["text"]["version"], one["readings"]["version"]) == versions
+        assert "no model is called 'nope'" in one["refused"]

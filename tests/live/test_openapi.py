@@ -15,8 +15,9 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.settings import Endpoints, Settings, parse
-from tests.live.test_inference_protocol import CONFIG, released, serving_gateway
+from infra.runtime.settings import Endpoints
+from tests.live.test_inference_protocol import released
+from tests.running import JUDGED, gateway, settings_of
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -32,14 +33,12 @@ _TEXT: Final = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "
 
 
 @pytest.fixture
-async def url(
-    stack: Endpoints, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[str]:
+async def url(stack: Endpoints, unique: str, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a gateway with two models."""
-    made = Settings(tmp_path, parse(CONFIG.format(prefix=unique), "the test"), stack)
+    made = settings_of(stack, unique, tmp_path, JUDGED)
     await create_topics(made)
     await released(made)
-    async with serving_gateway(made, monkeypatch) as record:
+    async with gateway(made) as record:
         yield record["url"]
 
 

@@ -19,6 +19,7 @@ from schemas import codec, topics
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
 from serving.gateway.app import run
+from tests.running import gateway
 from tests.unit.serving.releases import CREATED_AT
 from tests.waiting import aeventually
 
@@ -36,22 +37,10 @@ async def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def http(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[aiohttp.ClientSession]:
+async def http(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a running gateway."""
-    monkeypatch.setenv("HEADRACE_GATEWAY_PORT", "0")
-    monkeypatch.setenv("HEADRACE_GATEWAY_GRPC_PORT", "0")
-    record = settings.home / "gateway.json"
-
-    async def listening() -> bool:
-        return record.is_file()
-
-    task = asyncio.ensure_future(run(settings))
-    await aeventually(listening, timeout_s=30)
-    async with aiohttp.ClientSession(json.loads(record.read_bytes())["url"]) as session:
+    async with gateway(settings) as record, aiohttp.ClientSession(record["url"]) as session:
         yield session
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):  # how it ends
-        await task
 
 
 class Listener:

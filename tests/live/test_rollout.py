@@ -352,6 +352,44 @@ async def test_a_release_goes_from_shadow_over_canary_to_all_events(
         assert steps == [("shadow", "canary"), ("canary", "full")]
 
 
+async def test_what_serving_refuses_is_out_of_its_stage(
+    stack: Endpoints, unique: str, tmp_path: Path
+) -> None:
+    """A release that is broken where it is to be asked does not stay in shadow; the next one enters it."""
+    async with installation(stack, unique, tmp_path, 'window = "1h"\nshadow = true\n') as world:
+        first, second, third = (world.release(version, seed=version) for version in (1, 2, 3))
+        graph = next(folder_of(second).glob("*.onnx"))
+        graph.write_bytes(graph.read_bytes()[:-7])
+        await world.announce(first, None)
+        world.start("serving")
+        trainer = world.start("trainer")
+        await world.swapped(1)
+        await world.announce(second, first)
+
+        async def dropped() -> bool:
+            newest = (await world.read(topics.RELEASES, Release))[-1]
+            return bool((newest.version, newest.state) == (2, State.REJECTED))
+
+        await aeventually(dropped, 60.0, 0.1)
+        left = (await world.read(topics.RELEASES, Release))[-1]
+        assert left.reasons[0] == "serving refuses it"
+        assert "sha256" in left.reasons[1]
+        (step,) = [s for s in await world.read(topics.LOOP, Transition) if s.version == 2]
+        assert (step.previous, step.state) == ("shadow", "rejected")
+        trainer.send_signal(signal.SIGKILL)
+        trainer.wait()
+        world.start("trainer")
+        await world.announce(third, first)
+
+        async def asked() -> bool:
+            swaps = await world.read(topics.SWAPS, Swap)
+            return any((s.version, s.outcome) == (3, "shadow") for s in swaps)
+
+        await aeventually(asked, 60.0, 0.1)
+        assert len([r for r in await world.read(topics.RELEASES, Release) if r.version == 2]) == 2
+        assert (await world.serving()).version == 1
+
+
 async def test_a_canary_that_is_worse_is_taken_back(stack: Endpoints, unique: str, tmp_path: Path) -> None:
     """Its share is the champion's again, which never ceased to serve the rest."""
     async with installation(stack, unique, tmp_path, 'canary = 0.4\nby = "source"\n') as world:

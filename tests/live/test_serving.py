@@ -1,74 +1,44 @@
 """The inference worker against real Kafka and Redis: one answer per event, whatever happens to the models."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
-from infra.runtime.settings import Endpoints, Settings, parse
+from infra.runtime.settings import Endpoints, Settings
 from schemas import codec, topics
 from schemas.clean import Clean
 from schemas.dead import Dead
 from schemas.errors import Reason
 from schemas.prediction import Prediction
 from schemas.record import Coordinates, Kind, Outgoing
-from schemas.release import Release, Swap, Task
-from schemas.topics import Topic
+from schemas.release import Swap, Task
 from serving import consumer
 from serving.cache import Shared, keys
 from serving.follow_releases import ANSWERED
 from serving.predictor import Answer
+from tests.running import JUDGED, announce, beside, read, settings_of
 from tests.unit.serving.releases import lay_out, reseal, sensor, tiny_text
 from tests.unit.serving.texts import TEXTS
 from tests.waiting import aeventually
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
-CONFIG = """
-topic_prefix = "{prefix}."
-[streams.requests]
-kind = "api"
-[streams.requests.model]
-[streams.host]
-kind = "sensor"
-[streams.host.model]
-task = "anomaly"
-[streams.logs]
-kind = "log"
-[streams.logs.model]
-"""
 WHEN = datetime(2026, 3, 4, tzinfo=UTC)
-T = TypeVar("T")
 
 
 @pytest.fixture
 async def settings(stack: Endpoints, unique: str, tmp_path: Path) -> Settings:
     """Settings with topics of this test's own."""
-    config = parse(CONFIG.format(prefix=unique), "the test")
-    made = Settings(tmp_path, config, stack)
+    made = settings_of(stack, unique, tmp_path, JUDGED)
     await create_topics(made)
     return made
-
-
-@contextlib.asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
-    """The worker as a task, cancelled at the end as SIGTERM does."""
-    task = asyncio.create_task(consumer.run(settings))
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def request(number: int, *, text: str = "", stream: str = "requests") -> Clean:
@@ -103,18 +73,6 @@ async def publish(settings: Settings, events: Sequence[Clean]) -> list[Coordinat
         return await publisher.send_all(
             [Outgoing(topics.CLEAN.name, event.source.encode(), codec.encode(event)) for event in events]
         )
-
-
-async def announce(settings: Settings, release: Release) -> None:
-    """Announce a release as the trainer does."""
-    async with Publisher(settings) as publisher:
-        await publisher.send(Outgoing(topics.RELEASES.name, release.model.encode(), codec.encode(release)))
-
-
-async def read(settings: Settings, topic: Topic, contract: type[T]) -> list[T]:
-    """Read a topic whole, committed records only."""
-    records = follow(settings, [topic], stop_at_end=True)
-    return [codec.decode(record.value or b"", contract) async for record in records]
 
 
 async def predicted(settings: Settings, count: int) -> list[Prediction]:
@@ -172,7 +130,7 @@ async def test_answers_follow_the_releases(settings: Settings) -> None:
     second = lay_out(settings.releases, tiny_text(2), model="requests", version=4, serve="fp32")
     await announce(settings, first)
     events = [request(number) for number in range(600)]
-    async with serving(settings):
+    async with beside(consumer.run(settings)):
         where = await publish(settings, events[:200])
         await predicted(settings, 200)
         await announce(settings, bad)
@@ -204,7 +162,7 @@ async def test_poison_and_unserved_streams_harm_no_other_event(settings: Setting
     await announce(settings, lay_out(settings.releases, sensor(1, Task.ANOMALY), model="host", version=1))
     good = [reading(number, 50.0 + number) for number in range(20)]
     poison = reading(99, 1e300)
-    async with serving(settings):
+    async with beside(consumer.run(settings)):
         await publish(settings, [request(1, stream="logs"), request(2)])
         where = await publish(settings, [*good[:10], poison, *good[10:]])
         predictions = await predicted(settings, 20)
@@ -239,14 +197,14 @@ async def test_a_restart_loses_and_doubles_nothing(settings: Settings) -> None:
     events = [request(number, text=f"{TEXTS[number % 144]} {number}") for number in range(4000)]
     where = await publish(settings, events)
     for least in (1, 1000, 2000):
-        async with serving(settings):
+        async with beside(consumer.run(settings)):
             found = await predicted(settings, least)
         assert least > 1 or len(found) < 4000
         if least == 1:
             corrupt = lay_out(settings.releases, tiny_text(2), model="requests", version=2)
             (settings.releases / "requests" / "2" / "tokenizer.json").write_bytes(b"{}")
             await announce(settings, corrupt)
-    async with serving(settings):
+    async with beside(consumer.run(settings)):
         predictions = await predicted(settings, 4000)
     assert_once_each(predictions, events, where)
     assert_right_version(predictions, await read(settings, topics.SWAPS, Swap))

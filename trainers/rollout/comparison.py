@@ -29,6 +29,10 @@ class Comparison:
         self._labels: OrderedDict[Key, Label] = OrderedDict()
         self.trial = Trial(terms)
 
+    def take(self, terms: Terms) -> None:
+        """Decide by other terms from the next trial on: a bet's terms are fixed before it."""
+        self._terms = terms
+
     @property
     def release(self) -> Release | None:
         """Return the release on trial."""

@@ -2,7 +2,8 @@
 
 worse      `models.releases`: the version before (full only), and the one left, `rolled_back`
 not worse  `models.releases`: the next stage
-both       `models.loop`: the step; if worse, `alerts.drift` for the people on call
+refused    `models.releases`: what serving cannot ask is out of its stage, `rejected`
+all        `models.loop`: the step; if worse, `alerts.drift` for the people on call
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,14 @@ from schemas.config import Rollout as Terms
 from schemas.drift import DriftAlert, Response, Severity, Signal
 from schemas.errors import Fatal
 from schemas.record import Outgoing
-from schemas.release import Release, State, Transition
+from schemas.release import Release, State, Swap, Transition
 from schemas.rollout import By, Rollout, RolloutStage
 from trainers.rollout.trial import Trial
 from trainers.succession import announcement, rolled_back, succeeding
 
 RUNBOOK: Final = "infra/runbooks/model-rollback.md"
 BY_ITSELF: Final = "rolled back by itself"
+REFUSED: Final = "serving refuses it"
 
 
 class Ended(NamedTuple):
@@ -83,6 +85,14 @@ def taken_back(
     back, left = rolled_back(releases, release, release.rollout.against, told[0])
     left = msgspec.structs.replace(left, reasons=told)
     return Ended((announcement(back), announcement(left), _of(alert), step), serving=back, left=left)
+
+
+def dropped(release: Release, refusal: Swap, now: datetime) -> Ended:
+    """Return what ends the stage of a release that a serving worker refuses, for the reason that it told."""
+    told = (REFUSED, f"{refusal.message} ({refusal.worker})")
+    left = msgspec.structs.replace(release, state=State.REJECTED, reasons=told)
+    was = release.rollout.stage.value if release.rollout else "released"
+    return Ended((announcement(left), _step(release, "rejected", was, ": ".join(told), now)), left=left)
 
 
 def stuck(release: Release, reasons: Sequence[str], error: Fatal, trial: Trial, now: datetime) -> Ended:

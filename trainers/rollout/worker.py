@@ -1,4 +1,4 @@
-"""Watches releases on trial: consumes `predictions.shadow` and `labels`, produces what `records` says.
+"""Watches releases on trial: consumes shadows, labels and refusals, produces what `records` says.
 
     champions, staged ─▶ one comparison a stream ─▶ worse: back · not worse: next stage ─▶ one transaction
 
@@ -9,6 +9,7 @@ any point neither loses nor doubles a rollback, and serving workers, however man
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -16,23 +17,24 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.runtime import metrics
+from infra.runtime.hot import Hot
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse, WarehouseRefused
 from schemas import codec, topics
-from schemas.config import Stream
+from schemas.config import Headrace, Stream
 from schemas.drift import Signal
 from schemas.errors import Fatal, Rejected, Retryable
 from schemas.label import Label
 from schemas.record import Incoming
-from schemas.release import Release, Task, on_trial
+from schemas.release import Release, Swap, Task, on_trial
 from schemas.rollout import Rollout, RolloutStage
 from schemas.shadow import Shadow
 from trainers.rollout.announcer import Announcer
 from trainers.rollout.comparison import Comparison
-from trainers.rollout.records import Ended, advanced, stuck, taken_back
+from trainers.rollout.records import Ended, advanced, dropped, stuck, taken_back
 from trainers.rollout.samples import samples
 from trainers.rollout.trial import Terms, unpaired
 from trainers.shared import Shared
@@ -61,17 +63,20 @@ class Rollouts:
         self._shared = shared
         self._warehouse = warehouse
         self._announcer = announcer
-        self._streams = {
-            name: (stream.model.name or name, stream)
-            for name, stream in settings.config.streams.items()
-            if stream.model is not None
-        }
+        self._streams = _judged(settings.config)
         self._comparisons = {
             name: Comparison(terms_of(stream)) for name, (_, stream) in self._streams.items()
         }
         self._ended: set[tuple[str, datetime]] = set()
         self._asked_at: dict[str, datetime] = {}
+        self._refusals: dict[str, Swap] = {}  # the newest of each model
         self.caught_up = False
+
+    def take(self, config: Headrace) -> None:
+        """Go on by other settings: stages and shares at once, a trial's terms from the next one on."""
+        self._streams = _judged(config)
+        for name, (_, stream) in self._streams.items():
+            self._comparisons[name].take(terms_of(stream))
 
     def look(self) -> list[tuple[str, Release]]:
         """Put on trial what is, and return it, by stream."""
@@ -85,8 +90,8 @@ class Rollouts:
                 found.append((name, release))
         return found
 
-    def take(self, records: Sequence[Incoming]) -> None:
-        """Take records of `predictions.shadow` and `labels`; one that is neither is said and left out."""
+    def read(self, records: Sequence[Incoming]) -> None:
+        """Take records of the topics that are followed; one that keeps no contract is said and left out."""
         shadows: dict[str, list[Shadow]] = {}
         labels: dict[str, list[Label]] = {}
         for record in records:
@@ -94,6 +99,10 @@ class Rollouts:
                 if record.topic == self._settings.topic(topics.SHADOW):
                     shadow = codec.decode(record.value or b"", Shadow)
                     shadows.setdefault(shadow.stream, []).append(shadow)
+                elif record.topic == self._settings.topic(topics.SWAPS):
+                    swap = codec.decode(record.value or b"", Swap)
+                    if swap.outcome == "rejected":
+                        self._refusals[swap.model] = swap
                 else:
                     label = codec.decode(record.value or b"", Label)
                     labels.setdefault(label.stream, []).append(label)
@@ -113,6 +122,9 @@ class Rollouts:
             rollout, trial = release.rollout, self._comparisons[name].trial
             if rollout is None:
                 continue
+            if (refusal := self._refusal(release, rollout)) is not None:
+                await self._drop(name, release, refusal, now)
+                continue
             _, stream = self._streams[name]
             reasons = trial.worse()
             if not reasons and rollout.stage is RolloutStage.FULL and not trial.failures.of:
@@ -121,6 +133,22 @@ class Rollouts:
                 await self._take_back(name, release, reasons, now)
             elif release.staged and now >= rollout.until and trial.passed():
                 await self._advance(release, stream, now)
+
+    def _refusal(self, release: Release, rollout: Rollout) -> Swap | None:
+        """Return the word of a serving worker that refuses a release since it is in shadow or canary."""
+        refusal = self._refusals.get(release.model)
+        if refusal is None or not release.staged or refusal.sha256 != release.sha256:
+            return None
+        return refusal if refusal.swapped_at >= rollout.since else None
+
+    async def _drop(self, name: str, release: Release, refusal: Swap, now: datetime) -> None:
+        """End the stage of a release that would never be asked: no label would ever speak for it."""
+        await self._end(release, dropped(release, refusal, now))
+        self._shared.runs.take_back(name, release.version)
+        _log.warning(
+            "model.refused", model=release.model, version=release.version, reason=refusal.message,
+            worker=refusal.worker,
+        )  # fmt: skip
 
     async def _by_shares(
         self, name: str, release: Release, rollout: Rollout, now: datetime
@@ -185,14 +213,20 @@ class Rollouts:
         return release.sha256, release.rollout.since if release.rollout else release.created_at
 
 
+def _judged(config: Headrace) -> dict[str, tuple[str, Stream]]:
+    """Return the model and the settings of each stream that has a model, by the stream's name."""
+    streams = config.streams.items()
+    return {name: (stream.model.name or name, stream) for name, stream in streams if stream.model is not None}
+
+
 def terms_of(stream: Stream) -> Terms:
     """Return by what a stream's releases are decided."""
     labels = stream.model is not None and stream.model.task is not Task.ANOMALY
     return Terms(stream.rollout.significance, stream.rollout.min_labels, stream.gate.p99_ms, labels=labels)
 
 
-async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> None:
-    """Watch until cancelled.
+async def watch(settings: Settings, shared: Shared, warehouse: Warehouse, hot: Hot) -> None:
+    """Watch until cancelled, by the settings that are `hot`.
 
     Raises:
         Fatal: another trainer has taken over.
@@ -207,25 +241,32 @@ async def watch(settings: Settings, shared: Shared, warehouse: Warehouse) -> Non
         fetch_max_wait_ms=500,
     )
     async with Announcer(settings) as announcer, connected(consumer):
-        rollouts = Rollouts(settings, shared, warehouse, announcer)
+        rollouts = Rollouts(replace(settings, config=hot.config), shared, warehouse, announcer)
         ends = await _seek(consumer, settings, [release for _, release in rollouts.look()])
-        looked_at = float("-inf")
-        while True:
-            fetched = await consumer.getmany(timeout_ms=200)
-            rollouts.look()
-            for records in fetched.values():
-                rollouts.take(records)
-            if monotonic() - looked_at > _LOOK_EVERY_S:
-                looked_at = monotonic()
-                rollouts.caught_up = rollouts.caught_up or await _at(consumer, ends)
-                await rollouts.decide()
+        with hot.telling(rollouts.take):
+            await _keep_watch(consumer, rollouts, ends)
+
+
+async def _keep_watch(
+    consumer: AIOKafkaConsumer, rollouts: Rollouts, ends: dict[TopicPartition, int]
+) -> None:
+    looked_at = float("-inf")
+    while True:
+        fetched = await consumer.getmany(timeout_ms=200)
+        rollouts.look()
+        for records in fetched.values():
+            rollouts.read(records)
+        if monotonic() - looked_at > _LOOK_EVERY_S:
+            looked_at = monotonic()
+            rollouts.caught_up = rollouts.caught_up or await _at(consumer, ends)
+            await rollouts.decide()
 
 
 async def _seek(
     consumer: AIOKafkaConsumer, settings: Settings, trials: Sequence[Release]
 ) -> dict[TopicPartition, int]:
     """Go to where the oldest trial began, or to the end where there is none; return the ends."""
-    partitions = await partitions_of(settings, [topics.SHADOW, topics.LABELS])
+    partitions = await partitions_of(settings, [topics.SHADOW, topics.LABELS, topics.SWAPS])
     consumer.assign(partitions)
     await consumer.seek_to_end(*partitions)
     ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)

@@ -13,14 +13,12 @@ from infra.runtime.metrics.cleaning import (
 )
 from infra.runtime.metrics.gateway import (
     METHODS,
-    count_audit,
     count_events,
     count_labels,
     count_refused,
     observe_request,
     set_circuit,
     set_loop_lag,
-    set_settings_valid,
 )
 from infra.runtime.metrics.kafka import (
     count_failed_transaction,
@@ -40,6 +38,7 @@ from infra.runtime.metrics.serving import (
     observe_inference,
     set_model_version,
 )
+from infra.runtime.metrics.settings import count_audit, set_settings_valid
 from infra.runtime.metrics.sink import count_buried, count_overtaken, count_rows, observe_insert
 
 __all__ = [

@@ -38,10 +38,6 @@ CIRCUIT: Final = Gauge(
     ["dependency"],
 )
 LOOP_LAG: Final = Gauge("headrace_gateway_loop_lag_seconds", "How late the event loop is")
-SETTINGS_VALID: Final = Gauge(
-    "headrace_gateway_settings_valid", "0 while a file of settings is wrong and older settings hold", ["file"]
-)
-AUDIT: Final = Counter("headrace_gateway_audit_total", "Audit records by where they went", ["outcome"])
 _CIRCUIT: Final = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 
@@ -89,13 +85,3 @@ def set_circuit(dependency: str, state: str) -> None:
 def set_loop_lag(seconds: float) -> None:
     """Tell how late the event loop is."""
     LOOP_LAG.set(seconds)
-
-
-def set_settings_valid(file: str, *, valid: bool) -> None:
-    """Tell whether a file of settings was taken as it is now."""
-    SETTINGS_VALID.labels(file).set(valid)
-
-
-def count_audit(outcome: str, records: int) -> None:
-    """Count audit records that were `published`, `kept_in_file` or `lost`."""
-    AUDIT.labels(outcome).inc(records)

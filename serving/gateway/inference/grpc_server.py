@@ -24,6 +24,7 @@ from serving.gateway.inference.metadata import headers_of, network_of
 from serving.gateway.problems import Refused
 from serving.gateway.scopes import Scope
 from serving.gateway.shield import Shield
+from serving.gateway.tls import Certificate
 
 SERVICE: Final = "inference.GRPCInferenceService"
 USUAL_PORT: Final = 8081
@@ -47,7 +48,9 @@ Call = Callable[[Any], Awaitable[Any]]
 
 
 @asynccontextmanager
-async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
+async def listening(
+    gateway: Gateway, record: Path, certificate: Certificate | None = None
+) -> AsyncIterator[str]:
     """Serve the protocol while the block runs; yield the address, `127.0.0.1:port`.
 
     The port is HEADRACE_GATEWAY_GRPC_PORT (0: any free one); without it the last one of `record`, 8081 or any
@@ -64,7 +67,7 @@ async def listening(gateway: Gateway, record: Path) -> AsyncIterator[str]:
         ],
     )
     server.add_generic_rpc_handlers((Service(gateway.inference, gateway.shield).handlers(),))
-    port = _bind(server, record)
+    port = _bind(server, record, certificate)
     await server.start()
     address = f"{_LOOPBACK}:{port}"
     _log.info("gateway.grpc_started", address=address)
@@ -189,7 +192,7 @@ def _serialized(message: Any) -> bytes:
     return encoded
 
 
-def _bind(server: Any, record: Path) -> int:
+def _bind(server: Any, record: Path, certificate: Certificate | None) -> int:
     asked = os.environ.get("HEADRACE_GATEWAY_GRPC_PORT", "").strip()
     if asked and not (asked.isascii() and asked.isdecimal() and int(asked) < 65536):
         raise Fatal(f"HEADRACE_GATEWAY_GRPC_PORT is {asked!r}; give a port from 0 (any free one) to 65535")
@@ -197,7 +200,11 @@ def _bind(server: Any, record: Path) -> int:
         if candidate is None:
             continue
         try:
-            port: int = server.add_insecure_port(f"{_LOOPBACK}:{candidate}")
+            address = f"{_LOOPBACK}:{candidate}"
+            if certificate is None:
+                port: int = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, certificate.grpc_credentials())
         except RuntimeError:
             continue
         return port

@@ -3,12 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.pace import LEAST, MOST, Pace
+from schemas.batches import Batches
+from serving.pace import LEAST, Pace
+
+MOST = Batches().predict
 
 
 def test_known_events_come_in_large_batches_and_new_ones_in_small() -> None:
     """It doubles while batches are answered soon, and is back at its least after one that was not."""
-    pace = Pace()
+    pace = Pace(MOST)
     sizes = []
     for _ in range(6):
         sizes.append(pace.rows)
@@ -20,7 +23,7 @@ def test_known_events_come_in_large_batches_and_new_ones_in_small() -> None:
 
 def test_a_quiet_stream_says_nothing_about_large_batches() -> None:
     """A few events answered soon do not make the next batch large; half of two partitions' do."""
-    pace = Pace()
+    pace = Pace(MOST)
     pace.took(5, 0.001)
     assert pace.rows == LEAST
     pace.took(LEAST // 2, 0.001)
@@ -30,7 +33,21 @@ def test_a_quiet_stream_says_nothing_about_large_batches() -> None:
 @given(st.lists(st.tuples(st.integers(1, 2000), st.floats(0.0, 5.0))))
 def test_it_stays_within_its_bounds(batches: list[tuple[int, float]]) -> None:
     """Whatever batches there were."""
-    pace = Pace()
+    pace = Pace(MOST)
     for rows, seconds in batches:
         pace.took(rows, seconds)
         assert LEAST <= pace.rows <= MOST
+
+
+def test_a_changed_bound_holds_at_once():
+    """A smaller one cuts what was grown, and nothing grows beyond it; a larger one lets it grow on."""
+    pace = Pace(MOST)
+    for _ in range(10):
+        pace.took(pace.rows, 0.001)
+    pace.at_most(32)
+    for _ in range(3):
+        assert pace.rows == 32
+        pace.took(pace.rows, 0.001)
+    pace.at_most(64)
+    pace.took(pace.rows, 0.001)
+    assert pace.rows == 64

@@ -175,6 +175,22 @@ async def test_a_training_waits_for_quiet_hours_to_end(home: Path) -> None:
     assert world.loop.champion.version == 2
 
 
+async def test_other_hours_end_the_waiting_at_once(home: Path) -> None:
+    """Settings that change hold for the run in hand, too: its next look at the clock knows them."""
+    world = World(home, quiet="10:00-18:00")
+    async with world.running():
+        await world.serving()
+        world.clock.advance(3600)
+        world.loop.alerts.put_nowait(alert("a"))
+        await world.until("waiting")
+        world.loop.take(World(home, quiet="", recent=150).stream)
+        await world.until("watching", 2)
+    (done,) = world.jobs()
+    model = Stream.model_validate_json(done.config).model
+    assert model is not None
+    assert model.learn.recent == 150
+
+
 async def test_a_critical_alert_does_not_wait(home: Path) -> None:
     """Nor does a run that waits already, once a critical alert of its cause comes; what it asks for holds."""
     world = World(home, quiet="10:00-18:00")

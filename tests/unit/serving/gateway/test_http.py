@@ -12,7 +12,9 @@ import uvicorn
 
 from serving.gateway.app import uvicorn_config
 from serving.gateway.http import Bounded
+from tests.waiting import aeventually
 
+MOST = 40
 ASK = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
@@ -37,6 +39,7 @@ async def port() -> AsyncIterator[int]:
     config = uvicorn_config(fine)
     assert config.http is Bounded
     config.http = Hasty
+    config.max_connections = lambda: MOST
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(config)
         config.load()
@@ -111,3 +114,30 @@ async def test_rubbish_on_the_wire_is_refused_and_the_next_is_served(port: int):
     assert set(statuses) <= {b"200", b"400", b""}
     assert statuses[b"400"] > 20
     assert (await said(port, ASK.replace(b"host", b"connection: close\r\nhost"))).startswith(b"HTTP/1.1 200")
+
+
+async def test_one_connection_too_many_is_told_to_come_again(port: int):
+    """Beyond the bound a caller hears 503 and when to ask again; the others go on."""
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST)]
+    for reader, writer in held:
+        writer.write(ASK)
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+    for _ in range(3):
+        refused = await said(port, ASK)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in refused
+    silent = await said(port)
+    assert silent.startswith(b"HTTP/1.1 503 ")
+    reader, writer = held[0]
+    writer.write(ASK)
+    assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+    for _, one in held:
+        one.close()
+    await asyncio.gather(*(one.wait_closed() for _, one in held))
+
+    async def taken() -> bool:
+        return (await said(port, ASK.replace(b"host", b"connection: close\r\nhost"))).startswith(
+            b"HTTP/1.1 200"
+        )
+
+    await aeventually(taken)

@@ -58,7 +58,7 @@ def rewrite(path: Path, text: str) -> None:
 
 def valid(file: str) -> float | None:
     """Return the metric."""
-    return REGISTRY.get_sample_value("headrace_gateway_settings_valid", {"file": file})
+    return REGISTRY.get_sample_value("headrace_settings_valid", {"file": file})
 
 
 async def test_limits_change_at_once(gateway: Gateway, file: Path, reloader: Reloader, memory: Memory):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -219,3 +220,56 @@ def test_levels_say_how_near() -> None:
     assert levels.accuracy is not None
     assert levels.baseline_accuracy is not None
     assert levels.accuracy < 0.7 < levels.baseline_accuracy
+
+
+def test_a_threshold_that_changes_holds_from_the_next_window_on() -> None:
+    """The reference and the labels stay: what moves by less than the new PSI is steady, by more is not."""
+    sections = {"window": "5s", "reference": 1000, "min_events": 300, "joint": False}
+    traffic = Traffic(DriftWatch("requests", config(input=sections)))
+    traffic.feed(4000, labelled=False)
+    traffic.watch.take(config(input={**sections, "psi": 50.0}))
+    assert traffic.feed(3000, odd=0.3, labelled=False) == []
+    level = {one.signal: one for one in traffic.watch.levels(START).levels}[Signal.INPUT]
+    assert (level.threshold, level.readiness) == (50.0, 1.0)
+    traffic.watch.take(config(input=sections))
+    (alert,) = traffic.feed(3000, odd=0.3, labelled=False)
+    assert alert.signal is Signal.INPUT
+
+
+def test_what_follows_and_how_often_changes_at_once() -> None:
+    """Another response, and labels that were seen count for the threshold that is new."""
+    traffic = Traffic(DriftWatch("requests", config(input={"enabled": False}, error={"min_labels": 5000})))
+    traffic.feed(3000)
+    assert traffic.feed(1000, wrong=0.4) == []
+    traffic.watch.take(config(input={"enabled": False}, error={"min_labels": 100}, on_error="retrain"))
+    (alert,) = traffic.feed(300, wrong=0.4)
+    assert (alert.signal, alert.response) == (Signal.ERROR, Response.RETRAIN)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"input": {"window": "10s", "reference": 1000, "min_events": 300}},
+        {"input": {"detectors": ["ks"], "window": "5s", "reference": 500, "min_events": 300}},
+        {"input": {"window": "5s", "reference": 1000, "min_events": 300, "joint": False}},
+        {"prediction": {"enabled": False}},
+        {"error": {"detector": "adwin"}},
+        {"estimate": {"min_events": 200}},
+        {"novelty": {"enabled": True}},
+        {"quality": {"min_events": 100, "silence": "1m"}},
+        {"hysteresis": 1, "cooldown": "1s"},
+    ],
+)
+def test_a_steady_stream_stays_steady_by_any_settings(changed: dict[str, Any]) -> None:
+    """There and back again in the middle of a stream: nothing is raised, and drift is found afterwards."""
+    traffic = Traffic(DriftWatch("requests", config()))
+    traffic.feed(3000)
+    traffic.watch.take(config(**changed))
+    assert traffic.feed(3000) == []
+    saved = msgspec.msgpack.decode(msgspec.msgpack.encode(traffic.watch.snapshot()))
+    restored = DriftWatch("requests", config(**changed))
+    restored.restore(saved)
+    assert restored.snapshot() == traffic.watch.snapshot()
+    traffic.watch.take(config())
+    assert traffic.feed(3000) == []
+    assert Signal.ERROR in {alert.signal for alert in traffic.feed(1000, wrong=0.4)}

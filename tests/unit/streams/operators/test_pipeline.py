@@ -191,3 +191,65 @@ def test_cleaning_is_idempotent_on_text():
     (first,) = cleaned(pipeline.process([raw(line("1", "bob@x.org paid 12.50 from 10.0.0.1\x07  é"))], NOW))
     (second,) = cleaned(pipeline.process([raw(line("2", first.text))], NOW))
     assert second.text == first.text
+
+
+def by(**sections: Any) -> dict[str, Stream]:
+    """The streams, of which the readings and the lines have other settings."""
+    others = {
+        name: Stream.model_validate({"kind": kind.value, **sections})
+        for name, kind in {"host": Kind.SENSOR, "logs": Kind.LOG}.items()
+    }
+    return {**STREAMS, **others}
+
+
+def reading(event_id: str, **values: float | None) -> bytes:
+    """Encode a sensor's event."""
+    return msgspec.json.encode(structured(event_id, "s", Kind.SENSOR, {"values": values}))
+
+
+def test_other_settings_hold_from_the_next_batch_and_nothing_is_forgotten():
+    """Limits and rules are the new ones; ids, texts and readings of before are known, under both paths."""
+    for fast in (True, False):
+        pipeline = CleanPipeline(STREAMS, fast=fast)
+        pipeline.process([raw(reading("1", a=3.0)), raw(line("2", "started now"))], NOW)
+        pipeline.take(by(clean={"max_bytes": 300, "ranges": {"a": (0, 5)}}), NOW)
+        batch = pipeline.process(
+            [
+                raw(reading("1", a=3.0)),
+                raw(line("2", "started now")),
+                raw(reading("3", a=None)),
+                raw(reading("4", a=9.0)),
+                raw(line("5", "x" * 300)),
+                raw(line("6")),
+            ],
+            NOW,
+        )
+        assert batch.duplicates == 2
+        assert batch.rejected == {Reason.OUT_OF_RANGE: 1, Reason.OVERSIZED: 1}
+        assert [clean.values for clean in cleaned(batch)] == [{"a": 3.0}, {}]
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(0, 30), st.sampled_from(["1h", "7d", "14d"]))
+def test_an_id_is_cleaned_once_whatever_the_window_changes_to(identities, cut, window):
+    """A changed window keeps what was seen within it, in the table of the newest and in the changelog."""
+    records = [raw(reading(str(number), a=1.0), at) for at, number in enumerate(identities)]
+    pipeline = CleanPipeline(STREAMS)
+    memories = pipeline.memories
+    first = pipeline.process(records[:cut], NOW)
+    pipeline.take(by(dedupe={"window": window, "near": 0.9}), NOW)
+    second = pipeline.process(records[cut:], NOW + timedelta(minutes=1))
+    assert first.accepted + second.accepted == len(set(identities))
+    assert pipeline.memories is memories
+    assert memories["host"].window_s == by(dedupe={"window": window})["host"].dedupe.window
+    pipeline.take(STREAMS, NOW + timedelta(minutes=2))
+    third = pipeline.process(records, NOW + timedelta(minutes=2))
+    assert third.accepted == 0
+
+
+def test_the_same_settings_change_nothing():
+    """A stream that is as it was goes on with the very same parts."""
+    pipeline = CleanPipeline(STREAMS)
+    pipeline.process([raw(line("1"))], NOW)
+    before = dict(pipeline.memories)
+    pipeline.take(dict(STREAMS), NOW)
+    assert all(pipeline.memories[name] is memory for name, memory in before.items())

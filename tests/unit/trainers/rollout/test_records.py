@@ -10,11 +10,11 @@ from schemas import codec, topics
 from schemas.config import Rollout as Terms
 from schemas.drift import DriftAlert, Severity
 from schemas.errors import Fatal
-from schemas.release import Release, State, Task, Transition, on_trial
+from schemas.release import Release, State, Swap, Task, Transition, on_trial
 from schemas.rollout import RolloutStage
 from streams.alerts.page.document import page
 from tests.unit.serving.releases import lay_out, reseal, sensor
-from trainers.rollout.records import Ended, advanced, begun, stuck, superseded, taken_back
+from trainers.rollout.records import REFUSED, Ended, advanced, begun, dropped, stuck, superseded, taken_back
 from trainers.rollout.trial import Terms as TrialTerms
 from trainers.rollout.trial import Trial
 from trainers.succession import announcement, check_new, promoted, succeeding
@@ -135,3 +135,20 @@ def test_the_same_contents_are_not_released_again(tmp_path: Path) -> None:
     check_new(tmp_path, again, {"other": {2}})
     assert promoted(tmp_path, "m", 2, first, "promoted by hand").rollout is None
     assert second.version == 2
+
+
+def test_what_serving_refuses_leaves_its_stage_with_the_reason(tmp_path: Path) -> None:
+    """It is said under its own key, as rejected, by whom and why; the champion is not spoken of."""
+    first, second = release(tmp_path, 1), release(tmp_path, 2)
+    told = begun(second, first, Terms(shadow=True), NOW)
+    refusal = Swap(
+        model="m", stream=second.stream, version=2, sha256=second.sha256, worker="host-1/7", first_offsets={},
+        swapped_at=LATER, outcome="rejected", message="an answer takes 80.0 ms, more than 50",
+    )  # fmt: skip
+    ended = dropped(told, refusal, LATER)
+    (key, left), (_, step) = said(ended)
+    assert (key, left.state, left.staged) == ("m/2", State.REJECTED, False)
+    assert left.reasons == (REFUSED, "an answer takes 80.0 ms, more than 50 (host-1/7)")
+    assert (step.previous, step.state, step.version) == ("shadow", "rejected", 2)
+    assert "an answer takes 80.0 ms" in step.message
+    assert (ended.serving, ended.staged, ended.left) == (None, None, left)

@@ -1,6 +1,6 @@
-"""The audit: requests that changed something or were refused in, records of `audit` out, once a second.
+"""The audit: what changed something or was refused in, records of `audit` out, once a second.
 
-What Kafka does not take goes to `gateway-audit.jsonl` in the data folder, so that an outage leaves no gap.
+What Kafka does not take goes to `WORKER-audit.jsonl` in the data folder, so that an outage leaves no gap.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,22 +17,30 @@ from infra.runtime.clock import Clock
 from infra.runtime.log import get_logger
 from schemas import codec, topics
 from schemas.audit import Audit
-from schemas.record import Outgoing
-from serving.gateway.microbatch import Sink
+from schemas.record import Coordinates, Outgoing
 
-FILE: Final = "gateway-audit.jsonl"
+FILE: Final = "{worker}-audit.jsonl"
 _EVERY_S: Final = 1.0
 _SEND_WITHIN_S: Final = 10.0
 _MOST: Final = 20_000
 _log = get_logger(__name__)
 
 
-class Trail:
-    """Gathers records and sends them on. `sink` is Kafka's publisher."""
+class Sink(Protocol):
+    """What takes the records: `infra.runtime.kafka.produce.Publisher`."""
 
-    def __init__(self, sink: Sink, home: Path, clock: Clock) -> None:
+    async def send_all(self, records: Sequence[Outgoing]) -> list[Coordinates]:
+        """Publish records and return their coordinates, in order, once all are acknowledged."""
+        ...
+
+
+class Trail:
+    """Gathers a worker's records and sends them on. `sink` is Kafka's publisher."""
+
+    def __init__(self, sink: Sink, home: Path, clock: Clock, worker: str = "gateway") -> None:
         self._sink = sink
-        self._file = home / FILE
+        self._file = home / FILE.format(worker=worker)
+        self._named = worker
         self._clock = clock
         self._done: list[Audit] = []
         self._refused: dict[tuple[str, str, int, str, str], Audit] = {}
@@ -77,14 +85,14 @@ class Trail:
         self._bound()
 
     def changed(self, action: str, outcome: str, detail: str) -> None:
-        """Note what the gateway did by itself, such as taking over other settings."""
+        """Note what the worker did by itself, such as taking over other settings."""
         self._done.append(
-            Audit(at=self._clock.now(), who="gateway", action=action, outcome=outcome, detail=detail)
+            Audit(at=self._clock.now(), who=self._named, action=action, outcome=outcome, detail=detail)
         )
 
     def start(self) -> None:
         """Begin to send."""
-        self._worker = asyncio.create_task(self._send(), name="gateway-audit")
+        self._worker = asyncio.create_task(self._send(), name=f"{self._named}-audit")
 
     async def stop(self) -> None:
         """Send what is left and end."""

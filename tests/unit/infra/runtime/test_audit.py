@@ -10,6 +10,7 @@ import msgspec
 from structlog.testing import capture_logs
 
 from infra.bench.gateway.inside import STREAMS, Memory, ask, gateway_over
+from infra.runtime.audit import FILE, Trail
 from infra.runtime.clock import ManualClock
 from schemas import codec
 from schemas.audit import Audit
@@ -18,7 +19,6 @@ from schemas.raw import structured
 from schemas.record import Coordinates, Kind, Outgoing
 from serving.gateway import keys
 from serving.gateway.app import application
-from serving.gateway.audit import FILE, Trail
 from serving.gateway.identity import Identity
 from serving.gateway.scopes import Scope
 
@@ -91,7 +91,7 @@ async def test_what_kafka_does_not_take_is_in_the_file(tmp_path: Path):
     for number in range(2):
         trail.done("key/a", "POST /v1/labels", status=202, request_id=str(number))
         await trail.flush()
-    path = tmp_path / FILE
+    path = tmp_path / FILE.format(worker="gateway")
     kept = [msgspec.json.decode(line, type=Audit) for line in path.read_bytes().splitlines()]
     assert [record.request_id for record in kept] == ["0", "1"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -99,7 +99,7 @@ async def test_what_kafka_does_not_take_is_in_the_file(tmp_path: Path):
 
 async def test_a_full_disk_is_said_and_ends_nothing(tmp_path: Path):
     """Where the file cannot be written either, the log says how many are lost, and sending goes on."""
-    (tmp_path / FILE).mkdir()
+    (tmp_path / FILE.format(worker="gateway")).mkdir()
     trail = Trail(Away(), tmp_path, ManualClock(NOW))
     trail.done("key/a", "POST /v1/labels", status=202, request_id="1")
     with capture_logs() as logs:
