@@ -16,6 +16,7 @@ from schemas.release import Task
 from schemas.response import Responses, always
 from schemas.rollout import By
 from schemas.section import Duration, Section, duration_s
+from schemas.store import ReleaseStore
 
 
 def _renamed_mode(value: Any) -> Any:
@@ -312,5 +313,6 @@ class Headrace(Section):
     services: Services = Services()
     alerts: Alerts = Alerts()
     gateway: GatewaySection = GatewaySection()
+    releases: ReleaseStore = ReleaseStore()
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$")
     database: str = Field(default="headrace", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")
