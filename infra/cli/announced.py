@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from infra.runtime import log
 from infra.runtime.kafka.follow import follow
 from infra.runtime.releases import Releases
 from infra.runtime.settings import Settings, load_config
@@ -209,7 +210,10 @@ def resolve(
 
 def behind(releases: Path) -> Releases:
     """Return the release folders with the store behind them, if `headrace.toml` names one."""
-    return Releases.of(releases.parent, load_config())
+    config = load_config()
+    if config.releases.url:
+        log.configure("models", level="warning")  # to stderr: standard output is the answer's
+    return Releases.of(releases.parent, config)
 
 
 def _version(

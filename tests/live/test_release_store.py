@@ -1,19 +1,25 @@
 """Releases in an S3-compatible store, from the trainer's side to a swap under load: real Kafka, real S3."""
 
 import asyncio
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from infra.cli import models
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.releases import Releases
-from infra.runtime.settings import Endpoints, Settings, parse
-from schemas import topics
+from infra.runtime.settings import Endpoints, Settings, load, parse
+from schemas import codec, topics
 from schemas.prediction import Prediction
-from schemas.release import Release, Swap
+from schemas.release import Release, Swap, Task
 from serving.follow_releases import AWAITED
+from tests.installation import environment_of
 from tests.live.test_serving import (
     CONFIG,
     announce,
@@ -27,7 +33,7 @@ from tests.live.test_serving import (
     swap_to,
 )
 from tests.s3 import S3Server
-from tests.unit.serving.releases import lay_out, tiny_text
+from tests.unit.serving.releases import lay_out, sensor, tiny_text
 from tests.waiting import aeventually
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -159,3 +165,43 @@ async def test_a_rollback_does_not_wait_for_the_store(world: World) -> None:
             return [swap.version for swap in swaps if swap.outcome == "swapped"] == [1, 2, 1]
 
         assert await aeventually(back_again, 30.0, 0.1)
+
+
+def test_the_commands_work_on_what_lies_in_the_store_alone(
+    stack: Endpoints, unique: str, tmp_path: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """List, show, diff, promote, roll back and prune on a machine without a release folder of its own."""
+    (tmp_path / "here").mkdir()
+    text = CONFIG.format(prefix=unique).lstrip() + server.section(unique)
+    for name, value in {**environment_of(stack, tmp_path / "here", text), **server.environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    settings = load()
+    asyncio.run(create_topics(settings))
+    elsewhere = Releases.of(tmp_path / "elsewhere", settings.config)
+    for version in (1, 2, 3):
+        network = sensor(version, Task.CLASSIFICATION)
+        elsewhere.publish(lay_out(elsewhere.folder, network, model="host", version=version))
+    app = typer.Typer()
+    models.register(app)
+
+    def headrace(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["models", *arguments], env={"COLUMNS": "200"})
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        return result.stdout
+
+    assert [row["version"] for row in json.loads(headrace("list", "--json"))] == [1, 2, 3]
+    assert not settings.releases.exists()
+    assert json.loads(headrace("show", "host/1", "--json"))["version"] == 1
+    headrace("promote", "1")
+    headrace("diff", "1", "3")
+    shutil.rmtree(settings.releases)
+    promoted = codec.decode(headrace("promote", "latest", "--json").encode(), Release)
+    assert (promoted.version, promoted.served_before) == (3, (1,))
+    assert promoted.uri == elsewhere.located(msgspec.structs.replace(promoted, uri="file:///x")).uri
+    shutil.rmtree(settings.releases)
+    back = codec.decode(headrace("rollback", "--json").encode(), Release)
+    assert (back.version, back.uri[:5]) == (1, "s3://")
+    assert "host 2: deleted" in headrace("prune", "--keep", "0", "--older-than", "0s", "--yes")
+    assert 2 not in elsewhere.stored()["host"]
+    assert 1 in elsewhere.stored()["host"]
