@@ -10,21 +10,30 @@ LEAST: Final = 64
 MOST: Final = 512
 _SLOW_S: Final = 0.25
 _SOON_S: Final = 0.05
+_BRIEF_ROWS: Final = 8
+_BRIEF_S: Final = 0.06
 
 
 class Pace:
-    """The size of the next batch, in rows."""
+    """The size of the next batch, in rows: it grows while they take `soon_s`, not beyond `slow_s`."""
 
-    def __init__(self) -> None:
-        self.rows = LEAST
+    def __init__(self, least: int = LEAST, soon_s: float = _SOON_S, slow_s: float = _SLOW_S) -> None:
+        self.rows = self._least = least
+        self._soon_s = soon_s
+        self._slow_s = slow_s
+
+    @classmethod
+    def brief(cls) -> "Pace":
+        """Return the pace of batches that something urgent waits for."""
+        return cls(_BRIEF_ROWS, _BRIEF_S / 3, _BRIEF_S)
 
     def took(self, rows: int, seconds: float) -> None:
         """Learn from a batch of one partition; one that was not full says nothing about larger ones."""
-        if seconds > _SLOW_S:
+        if seconds > self._slow_s:
             self.reset()
-        elif seconds < _SOON_S and 2 * rows >= self.rows:  # a round's rows may be of two partitions
+        elif seconds < self._soon_s and 2 * rows >= self.rows:  # a round's rows may be of two partitions
             self.rows = min(MOST, 2 * self.rows)
 
     def reset(self) -> None:
         """Begin anew: another version answers, whose answers no cache knows."""
-        self.rows = LEAST
+        self.rows = self._least
