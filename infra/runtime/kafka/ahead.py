@@ -24,6 +24,9 @@ from schemas.record import Incoming, Outgoing
 
 _MOST_BYTES: Final = 4000
 """Brokers keep 4096 bytes of metadata beside an offset (`offset.metadata.max.bytes`)."""
+_FETCH_BYTES: Final = 4 * 1024 * 1024
+_PATIENCE_MS: Final = 50
+_MOMENT: Final = 64
 
 
 @runtime_checkable
@@ -158,6 +161,7 @@ class Scout:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=_FETCH_BYTES,
         )
 
     @property
@@ -188,11 +192,17 @@ class Scout:
         self.on = False
 
     async def take(self, most: int) -> list[Taken]:
-        """Return what has been fetched meanwhile, and wait for nothing."""
-        found = await self._consumer.getmany(timeout_ms=0, max_records=most)
+        """Return what has been fetched meanwhile; where much is left to be read, wait for an answer."""
+        wait_ms = 0 if self._caught_up() else _PATIENCE_MS
+        found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=most)
         taken = [Taken(tp, self._next[tp], records) for tp, records in found.items() if tp in self._next]
         self._next.update((one.partition, one.records[-1].offset + 1) for one in taken)
         return taken
+
+    def _caught_up(self) -> bool:
+        """Tell whether what is left is no more than the records and markers of a moment."""
+        ends = {tp: self._consumer.highwater(tp) for tp in self._next}
+        return all(end is not None and end - self._next[tp] <= _MOMENT for tp, end in ends.items())
 
 
 def behind(lags: Iterable[int], round_rows: int) -> bool:
