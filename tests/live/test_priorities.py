@@ -138,7 +138,7 @@ async def test_urgent_events_do_not_wait_for_a_flood(stack: Endpoints, unique: s
         left = FLOOD - sum(id.startswith("c") for id in await answered(settings))
         _log.info("priority.measured", alone_s=alone[-2:], beside_a_flood_s=among[-2:], left=left)
         assert 0 < left < FLOOD
-        assert among[-1] < alone[-1] + 1.0
+        assert among[int(0.99 * len(among)) - 1] < alone[-1] + 1.0
         await aeventually(lambda: all_of(settings, FLOOD + 100), 90.0, 2.0)
     predictions = await read(settings, topics.PREDICTIONS, Prediction)
     ours = [p for p in predictions if p.stream == "crawl"]

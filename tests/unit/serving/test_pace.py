@@ -34,3 +34,16 @@ def test_it_stays_within_its_bounds(batches: list[tuple[int, float]]) -> None:
     for rows, seconds in batches:
         pace.took(rows, seconds)
         assert LEAST <= pace.rows <= MOST
+
+
+def test_what_something_urgent_waits_for_is_brief() -> None:
+    """Eight rows at first, more while they take a moment, eight again once they take longer."""
+    pace = Pace.brief()
+    assert pace.rows == 8
+    pace.took(8, 0.01)
+    pace.took(16, 0.01)
+    assert pace.rows == 32
+    pace.took(32, 0.04)
+    assert pace.rows == 32
+    pace.took(32, 0.07)
+    assert pace.rows == 8
