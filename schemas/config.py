@@ -17,6 +17,7 @@ from schemas.release import Task
 from schemas.response import Responses, always
 from schemas.rollout import By
 from schemas.section import Duration, Section, duration_s
+from schemas.store import ReleaseStore
 
 
 def _renamed_mode(value: Any) -> Any:
@@ -74,6 +75,8 @@ class Model(Section):
     A regression answers readings with a number; its labels are the true numbers, such as a later reading (a
     forecast). An answer within `tolerance` of the truth is right; 0 takes what nine of ten answers of the
     first version kept to.
+
+    While a worker cannot keep up, events of streams whose `priority` is high are answered before the others'.
     """
 
     name: str = ""
@@ -83,6 +86,7 @@ class Model(Section):
     labels: tuple[str, ...] = ()
     max_tokens: int = Field(default=64, ge=8, le=512)
     tolerance: float = Field(default=0.0, ge=0)
+    priority: Literal["normal", "high"] = "normal"
     learn: Learn = Learn()
 
     @model_validator(mode="after")
@@ -315,5 +319,20 @@ class Headrace(Section):
     gateway: GatewaySection = GatewaySection()
     batches: Batches = Batches()
     log_level: Literal["", "debug", "info", "warning", "error"] = ""
+    releases: ReleaseStore = ReleaseStore()
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,80}$")
     database: str = Field(default="headrace", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")
+
+    @model_validator(mode="after")
+    def _a_model_has_one_priority(self) -> Self:
+        """One order of answers a model: else its versions could not be told by offsets."""
+        known: dict[str, tuple[str, str]] = {}
+        for name, stream in self.streams.items():
+            if stream.model is not None:
+                model, priority = stream.model.name or name, stream.model.priority
+                other, theirs = known.setdefault(model, (name, priority))
+                if theirs != priority:
+                    raise ValueError(
+                        f"streams {other!r} and {name!r} share model {model!r}: give both the same `priority`"
+                    )
+        return self

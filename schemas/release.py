@@ -124,7 +124,8 @@ class Swap(Contract, frozen=True, kw_only=True):
     """The moment a worker began to serve a version: written by serving to `models.swaps`.
 
     `first_offsets` maps `topic:partition` to the first offset of `events.clean` this version answered.
-    `outcome` is `swapped`, `answered`, `rejected`, or the stage that a release on trial entered.
+    `outcome` is `swapped`, `answered`, `rejected`, `awaited` (its store does not answer; it is tried again),
+    or the stage that a release on trial entered.
     """
 
     model: str

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+import msgspec
 from aiokafka import TopicPartition
 
 from infra.runtime import metrics
@@ -45,6 +46,12 @@ from serving.slot import CANARY, CHAMPION, Second, Served
 _log = get_logger(__name__)
 GROUP: Final = "serving"
 STAGE: Final = "serving"
+
+
+class _Whose(msgspec.Struct, frozen=True):
+    """What is read of an event to know whose turn it is."""
+
+    stream: str
 
 
 class Event(NamedTuple):
@@ -80,14 +87,17 @@ class Serving:
             for name, stream in settings.config.streams.items()
             if stream.model is not None
         }
+        self.urgent = urgent_streams(settings)
         self.pace = Pace(settings.config.batches.predict)
+        self.brief = Pace.brief(settings.config.batches.predict)
         self._positions: dict[TopicPartition, int] = {}
         self._ledger: dict[tuple[TopicPartition, str], str] = {}
         self._unserved: defaultdict[str, int] = defaultdict(int)
 
     def take(self, config: Headrace) -> None:
         """Go on by other settings."""
-        self.pace.at_most(config.batches.predict)
+        for pace in (self.pace, self.brief):
+            pace.at_most(config.batches.predict)
 
     async def assigned(self, partition: TopicPartition, position: int) -> None:
         """Start the partition's ledger anew: another worker may have answered with another version."""
@@ -102,6 +112,7 @@ class Serving:
         """Let loaded candidates take over: no batch is in hand, so none mixes two versions."""
         if self._models.take_over(self.positions):
             self.pace.reset()
+            self.brief.reset()
 
     def positions(self) -> dict[str, int]:
         """Return the next offset of each owned partition, by `topic:partition`."""
@@ -113,6 +124,29 @@ class Serving:
         Raises:
             Retryable: a model no longer answers what it must; nothing of the batch is lost.
         """
+        outputs = await self._answered(partition, records)
+        self._positions[partition] = records[-1].offset + 1
+        return outputs
+
+    async def process_ahead(
+        self, partition: TopicPartition, records: Sequence[Incoming]
+    ) -> Sequence[Outgoing]:
+        """Return the same for records of urgent streams that lie ahead of the partition's position."""
+        return await self._answered(partition, records)
+
+    @property
+    def brief_rows(self) -> int:
+        """Return how many events of the other streams are answered at once while urgent ones may come."""
+        return self.brief.rows
+
+    def stream_of(self, record: Incoming) -> str:
+        """Return whose event it is; what cannot be read is nobody's, and has time."""
+        try:
+            return msgspec.json.decode(record.value or b"", type=_Whose).stream
+        except msgspec.MsgspecError:
+            return ""
+
+    async def _answered(self, partition: TopicPartition, records: Sequence[Incoming]) -> list[Outgoing]:
         began = time.perf_counter()
         outputs: list[Outgoing] = []
         events = [event for record in records if (event := self._event(record, outputs)) is not None]
@@ -136,8 +170,8 @@ class Serving:
             answered = [given[index].judged for index in indices]
             metrics.count_predictions(model, sum(one.answer is not None for one in answered))
             metrics.count_cache_hits(model, sum(one.cached for one in answered))
-        self._positions[partition] = records[-1].offset + 1
-        self.pace.took(len(records), time.perf_counter() - began)
+        for pace in (self.pace, self.brief):
+            pace.took(len(records), time.perf_counter() - began)
         return [*outputs, *shadows]
 
     async def _asked(self, events: Sequence[Event], who: Sequence[Served | None]) -> dict[int, Given]:
@@ -282,6 +316,13 @@ async def run(settings: Settings) -> None:
                     )
             finally:
                 await cache.close()
+
+
+def urgent_streams(settings: Settings) -> frozenset[str]:
+    """Return the streams that are answered first; none where all would be."""
+    models = {name: stream.model for name, stream in settings.config.streams.items() if stream.model}
+    high = frozenset(name for name, model in models.items() if model.priority == "high")
+    return high if len(high) < len(models) else frozenset()
 
 
 def inference_threads(environ: dict[str, str] | os._Environ[str] = os.environ) -> int:

@@ -3,6 +3,7 @@
 What `models.swaps` says, by `outcome`:
 
     rejected   the candidate must not serve; `message` says why; the champion goes on
+    awaited    its store does not answer, `message` says how; the champion goes on, and it is tried again
     swapped    the worker took the version over; `first_offsets` is where each partition it owns stood, so it
                comes at once, even on a stream at rest
     answered   the ledger: written in the transaction of the first predictions that the version made in a
@@ -17,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Final, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -27,12 +27,16 @@ from infra.runtime.clock import Clock
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
+from infra.runtime.object_store import StoreAway
+from infra.runtime.releases import cache_of
 from infra.runtime.settings import Settings
 from schemas import codec, topics
 from schemas.config import Gate, Headrace
 from schemas.errors import Rejected, Retryable
 from schemas.record import Incoming, Outgoing
 from schemas.release import Release, State, Swap, on_trial
+from serving.awaited import Awaited
+from serving.candidates import candidates, folder_beside, still_compared
 from serving.loading import Loading
 from serving.release import BadRelease
 from serving.slot import Limits, Second, Served, Slot
@@ -44,6 +48,7 @@ T = TypeVar("T")
 
 SWAPPED: Final = "swapped"
 REJECTED: Final = "rejected"
+AWAITED: Final = "awaited"
 ANSWERED: Final = "answered"
 
 Positions = Callable[[], Mapping[str, int]]
@@ -59,6 +64,8 @@ class Models:
         self._worker = worker
         self._loading = Loading()
         self._slots: dict[str, Slot] = {}
+        self._cache = cache_of(settings)
+        self._awaited = Awaited(self._say_awaited)
         self._reports: asyncio.Queue[Swap] = asyncio.Queue()
         self._next_offsets: dict[int, int] = {}
 
@@ -98,9 +105,7 @@ class Models:
                 del staged[release.model]
         served = await self._last_served() if announced else {}
         for model, releases in announced.items():
-            for release in _candidates(releases, served.get(model)):
-                if await self.offer(release):
-                    break
+            await self._first_of(candidates(releases, served.get(model)))
         self.take_over(dict)
         for model, slot in self._slots.items():
             trial = on_trial(slot.current.release, staged.get(model)) if slot.current else None
@@ -109,6 +114,23 @@ class Models:
 
     async def follow(self) -> None:
         """Load what is announced from here on, until cancelled; after a broker failure go on from there."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._awaited.run())
+            group.create_task(self._follow())
+
+    async def _first_of(self, ordered: Sequence[Release]) -> None:
+        """Load the first release that may serve; one before it whose store is away is waited for."""
+        away: tuple[Release, StoreAway] | None = None
+        for release in ordered:
+            try:
+                if await self._offered(release):
+                    break
+            except StoreAway as error:
+                away = away or (release, error)
+        if away is not None:
+            self._awaited.put(away[0].model, away[0], self._offered, away[1])
+
+    async def _follow(self) -> None:
         while True:
             try:
                 async for record in follow(self._settings, [topics.RELEASES]):
@@ -124,7 +146,13 @@ class Models:
                 await asyncio.sleep(_PAUSE_S)
 
     async def offer(self, release: Release) -> bool:
-        """Load a release as its model's candidate; tell whether it may serve. A bad one is reported."""
+        """Load a release as its model's candidate; tell whether it may serve now.
+
+        A bad one is reported, and one whose store is away is tried again.
+        """
+        return await self._awaited.attempt(release.model, release, self._offered)
+
+    async def _offered(self, release: Release) -> bool:
         slot = self._slots.get(release.model)
         if slot is None:
             slot = self._slots[release.model] = Slot(self._pool, self._limits(release.stream), self._loading)
@@ -132,6 +160,7 @@ class Models:
         if newest is not None and newest.release.sha256 == release.sha256:
             slot.renew(release)
             return True
+        self._keep_fetched()
         try:
             await slot.load(release)
         except BadRelease as error:
@@ -148,6 +177,7 @@ class Models:
         if release.staged and on_trial(newest.release, release) is release:
             await self._ask_beside(slot, release)
         else:
+            self._awaited.drop(_beside_of(release))
             slot.drop(release.version)
 
     async def _ask_beside(self, slot: Slot, trial: Release) -> None:
@@ -156,11 +186,30 @@ class Models:
         over = rollout is not None and not trial.staged and self._clock.now() >= rollout.until
         if rollout is None or not rollout.share or over:
             return
-        other = trial if trial.staged else _folder_beside(trial, rollout.against, rollout.against_sha256)
-        try:
-            await slot.load_second(other, trial)
-        except BadRelease as error:
-            self._refuse(other, error)
+        other = trial if trial.staged else folder_beside(trial, rollout.against, rollout.against_sha256)
+
+        async def loaded(other: Release) -> bool:
+            if not still_compared(trial, slot.newest.release if slot.newest else None):
+                return False  # another one came to serve while its store was away
+            self._keep_fetched()
+            try:
+                await slot.load_second(other, trial)
+            except BadRelease as error:
+                self._refuse(other, error)
+                return False
+            return True
+
+        await self._awaited.attempt(_beside_of(trial), other, loaded)
+
+    def _keep_fetched(self) -> None:
+        """Let go of the folders of what is loaded no more: there may have to be room."""
+        if self._cache is not None:
+            self._cache.keep({digest for slot in self._slots.values() for digest in slot.digests})
+
+    def _say_awaited(self, release: Release, error: StoreAway) -> None:
+        _log.warning("release.awaited", model=release.model, version=release.version, reason=str(error))
+        self._reports.put_nowait(self.swap(release, AWAITED, {}, message=str(error)))
+        metrics.count_swap(release.model, AWAITED)
 
     def _refuse(self, release: Release, error: BadRelease) -> None:
         _log.warning("release.rejected", model=release.model, version=release.version, reason=str(error))
@@ -171,7 +220,7 @@ class Models:
         """Return what a release for a stream must keep to."""
         configured = self._settings.config.streams.get(stream)
         gate = configured.gate if configured else Gate()
-        return Limits(self._settings.releases, gate.p99_ms)
+        return Limits(self._settings.releases, gate.p99_ms, self._cache)
 
     def take_over(self, positions: Positions) -> list[Served]:
         """Let every waiting candidate serve from here on. Call between two batches."""
@@ -284,29 +333,9 @@ def serves(record: Incoming, release: Release) -> bool:
     return release.state is State.RELEASED and record.key == release.model.encode()
 
 
-def _candidates(releases: Sequence[Release], last: Swap | None) -> list[Release]:
-    """Order what may serve after a start: newest announcement first, last served version at the end.
-
-    The topic is compacted, so what served before may be gone from it; its folder lies beside the newest's.
-    """
-    ordered = list({release.sha256: release for release in reversed(releases)}.values())
-    if last is not None and all(release.sha256 != last.sha256 for release in ordered):
-        ordered.append(_folder_beside(ordered[0], last.version, last.sha256))
-    return ordered
-
-
-def _folder_beside(release: Release, version: int, sha256: str) -> Release:
-    """Return another version of a model, whose folder lies beside the release's."""
-    beside = PurePosixPath(release.uri.removeprefix("file://")).parent / str(version)
-    return Release(
-        model=release.model,
-        stream=release.stream,
-        version=version,
-        uri=f"file://{beside}",
-        sha256=sha256,
-        state=State.RELEASED,
-        created_at=release.created_at,
-    )
+def _beside_of(release: Release) -> str:
+    """Return the key under which the other version of a trial waits for its store."""
+    return f"{release.model}/beside"
 
 
 def _decoded(record: Incoming, contract: type[T]) -> T | None:

@@ -12,21 +12,21 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
+from infra.runtime.object_store import MANIFEST, StoreRefused
+from infra.runtime.release_cache import ReleaseCache
+from infra.runtime.transfer import MAX_FILE_BYTES, MAX_FILES, MAX_FOLDER_BYTES, MAX_MANIFEST_BYTES
 from schemas import codec
 from schemas.errors import HeadraceError, Rejected
 from schemas.release import Manifest, Release, Task
 from serving.loading import Pause, at_once
 
-MANIFEST: Final = "manifest.json"
 TOKENIZER: Final = "tokenizer.json"
 GOLDEN: Final = "golden.json"
 FAMILIES: Final = ("text", "sensor")
 
 _SCHEMA_VERSION: Final = 1
-_MAX_MANIFEST_BYTES: Final = 1024 * 1024
-_MAX_FILE_BYTES: Final = 2 * 1024**3 - 1  # a protobuf, which an ONNX file is, cannot be larger
-_MAX_FOLDER_BYTES: Final = 8 * 1024**3
-_MAX_FILES: Final = 256
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
@@ -53,6 +53,22 @@ class OpenRelease:
         return self.contents[self.manifest.golden or GOLDEN]
 
 
+def at_hand(release: Release, cache: ReleaseCache | None, pause: Pause = at_once) -> Release:
+    """Return a release with the address of its folder here; one of a release store is fetched.
+
+    Raises:
+        BadRelease: it is not in the store that is configured, or what lies there must not be used.
+        StoreAway: it is not here and the store does not answer.
+    """
+    if cache is None or not release.uri.startswith("s3:"):
+        return release
+    try:
+        folder = cache.fetched(release.uri, release.sha256, pause)
+    except StoreRefused as error:
+        raise BadRelease(str(error)) from error
+    return msgspec.structs.replace(release, uri=folder.as_uri())
+
+
 def open_release(release: Release, store: Path | None = None, pause: Pause = at_once) -> OpenRelease:
     """Verify a release folder whole and return what serving needs of it; with a `pause` after each mebibyte.
 
@@ -64,7 +80,7 @@ def open_release(release: Release, store: Path | None = None, pause: Pause = at_
     folder = _folder(release.uri)
     if store is not None and not folder.resolve().is_relative_to(store.resolve()):
         raise BadRelease(f"uri: {folder} is not among the releases, which are in {store}")
-    payload = _read(folder, MANIFEST, _MAX_MANIFEST_BYTES)
+    payload = _read(folder, MANIFEST, MAX_MANIFEST_BYTES)
     if hashlib.sha256(payload).hexdigest() != release.sha256:
         raise BadRelease(f"{MANIFEST}: its sha256 is not the announced {release.sha256}")
     try:
@@ -104,7 +120,7 @@ def _check_manifest(manifest: Manifest, release: Release) -> None:
         f"model, version, stream: {named} were announced as {announced}": named == announced,
         f"family: {manifest.family!r} is none of {', '.join(FAMILIES)}": manifest.family in FAMILIES,
         f"serve: {manifest.serve!r} is no variant": manifest.serve in manifest.variants,
-        f"files: more than {_MAX_FILES}": len(manifest.files) <= _MAX_FILES,
+        f"files: more than {MAX_FILES}": len(manifest.files) <= MAX_FILES,
         "labels: a classifier needs two or more, each once": manifest.task is not Task.CLASSIFICATION
         or len(set(manifest.labels)) == len(manifest.labels) >= 2,
     }
@@ -125,11 +141,11 @@ def _verified(folder: Path, manifest: Manifest, pause: Pause) -> dict[str, bytes
     """Hash every file once, and keep the bytes of those that serving reads."""
     served = {manifest.variants[manifest.serve], manifest.golden or GOLDEN, TOKENIZER}
     contents = {}
-    left = _MAX_FOLDER_BYTES
+    left = MAX_FOLDER_BYTES
     for name, expected in manifest.files.items():
         digest = hashlib.sha256()
         kept = []
-        for chunk in _chunks(folder, name, min(left, _MAX_FILE_BYTES)):
+        for chunk in _chunks(folder, name, min(left, MAX_FILE_BYTES)):
             digest.update(chunk)
             left -= len(chunk)
             if name in served:

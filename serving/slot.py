@@ -18,6 +18,8 @@ from typing import Final, NamedTuple
 import msgspec
 import psutil
 
+from infra.runtime.object_store import StoreAway
+from infra.runtime.release_cache import ReleaseCache
 from schemas.clean import Clean
 from schemas.errors import Retryable
 from schemas.release import Manifest, Release
@@ -25,7 +27,7 @@ from schemas.rollout import Rollout, RolloutStage, within
 from serving.batching import Policy
 from serving.loading import Loading, Pause, at_once
 from serving.predictor import Answer, BadAnswer, Predictor, Row, make
-from serving.release import BadRelease, OpenRelease, model_bytes, open_release
+from serving.release import BadRelease, OpenRelease, at_hand, model_bytes, open_release
 
 _MEMORY_FACTOR: Final = 3.0
 _MEMORY_SPARE_BYTES: Final = 128 * 1024**2
@@ -46,10 +48,14 @@ class Golden(msgspec.Struct, frozen=True):
 
 
 class Limits(NamedTuple):
-    """What a release must keep to: where its folder lies, and how long one answer may take."""
+    """What a release must keep to: where its folder lies, and how long one answer may take.
+
+    What lies in a release store instead comes by the `cache`.
+    """
 
     store: Path | None = None
     p99_ms: float = float("inf")
+    cache: ReleaseCache | None = None
 
 
 @dataclass(frozen=True)
@@ -101,10 +107,13 @@ def load(release: Release, pool: ThreadPoolExecutor, limits: Limits, pause: Paus
 
     Raises:
         BadRelease: it must not serve; the message says why.
+        StoreAway: it is not here and its store does not answer.
     """
     began = time.perf_counter()
-    _check_memory(model_bytes(release))
-    opened = open_release(release, limits.store, pause)
+    here = at_hand(release, limits.cache, pause)
+    _check_memory(model_bytes(here))
+    store = limits.cache.folder if limits.cache is not None and here is not release else limits.store
+    opened = open_release(here, store, pause)
     predictor = make(opened, pool)
     pause()
     rows, expected = _golden(opened)
@@ -177,6 +186,12 @@ class Slot:
         """Return the candidate, else the current model."""
         return self._candidate or self.current
 
+    @property
+    def digests(self) -> set[str]:
+        """Return the sha256 of each release that is loaded here: in service, waiting, or beside it."""
+        second = self.second.served if self.second else None
+        return {one.release.sha256 for one in (self.current, self._candidate, second) if one is not None}
+
     async def load(self, release: Release) -> None:
         """Make a release the candidate; the current model goes on answering meanwhile.
 
@@ -184,6 +199,7 @@ class Slot:
 
         Raises:
             BadRelease: it must not serve; current model and earlier candidate are untouched.
+            StoreAway: it cannot be fetched; the same.
         """
         await self._taken.wait()
         self._candidate = await self._warm(release)
@@ -194,6 +210,7 @@ class Slot:
 
         Raises:
             BadRelease: it must not be asked, or memory does not do for two.
+            StoreAway: it cannot be fetched.
         """
         served = await self._warm(other)
         entered = self.second is None or self.second.trial.rollout != trial.rollout
@@ -254,7 +271,7 @@ class Slot:
             return await (
                 asyncio.to_thread(work, at_once) if self.current is None else self._loading.aside(work)
             )
-        except BadRelease:
+        except (BadRelease, StoreAway):
             raise
         except Exception as error:  # whatever a candidate does to its loading, it is harmless to the champion
             raise BadRelease(f"loading it failed: {type(error).__name__}: {error}") from error

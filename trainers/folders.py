@@ -6,7 +6,7 @@ never share one. Nothing here imports torch: `headrace models` uses it too.
 
 import gzip
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,12 @@ def reserve(home: Path, releases: Path, model: str) -> int:
         except FileExistsError:
             continue  # another trainer took it in this moment
         return version
+
+
+def take(home: Path, model: str, numbers: Iterable[int]) -> None:
+    """Take version numbers that are in use elsewhere, so that no release here gets one of them."""
+    for number in numbers:
+        (home / "trainer" / "versions" / model / str(number)).mkdir(parents=True, exist_ok=True)
 
 
 def versions(releases: Path, model: str) -> list[int]:

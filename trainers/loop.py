@@ -28,7 +28,7 @@ from schemas.drift import DriftAlert, Response, recovery_id
 from schemas.errors import Fatal, Retryable
 from schemas.record import Outgoing
 from schemas.release import Release, State, Task, Transition
-from trainers import datasets, due
+from trainers import datasets, due, folders
 from trainers.child import TrainerDied
 from trainers.job import write
 from trainers.outcome import Job, Outcome
@@ -215,13 +215,14 @@ class Loop:
         shared = self._shared
         folder = shared.runs.folder(run)
         async with shared.slot:
+            champion = await self._at_hand()
             job = Job(
                 home=str(shared.home.absolute()),
                 stream=self._name,
                 config=self._stream.model_dump_json(),
                 run=str(folder),
                 alert=run.alert.id if run.alert else None,
-                champion=self.champion,
+                champion=champion,
                 fresh=run.retrain or shared.runs.failures(self._name) >= _FAILURES_BEFORE_RETRAIN,
                 threads=shared.threads,
             )
@@ -248,6 +249,13 @@ class Loop:
             path = await self._attempt(folder, on_step)
         return msgspec.json.decode(path.read_bytes(), type=Outcome)
 
+    async def _at_hand(self) -> Release | None:
+        """Return the champion with its folder on this machine, and leave the store's numbers to the store."""
+        releases, champion = self._shared.releases, self.champion
+        stored = await asyncio.to_thread(releases.stored, self.model_name)
+        folders.take(self._shared.home, self.model_name, stored.get(self.model_name, ()))
+        return champion and await asyncio.to_thread(releases.near, champion)
+
     async def _attempt(self, folder: Path, on_step: Callable[[str], Awaitable[None]]) -> Path:
         """Train; start once more if the process dies, then blame the run."""
         for _ in range(_ATTEMPTS):
@@ -261,6 +269,7 @@ class Loop:
         """Publish a release under its model's key, a rejection under `model/version`, then the transition."""
         release = outcome.release
         if outcome.released:
+            release = await asyncio.to_thread(self._shared.releases.publish, release)
             release = begun(release, self.champion, self._stream.rollout, self._shared.clock.now())
             before = self._shared.staged.pop(self.model_name, None)
             if before is not None and before.version != release.version:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from schemas.release import Release
+from schemas.release import Manifest, Release
 from trainers import folders
 
 
@@ -20,7 +20,7 @@ class Plan:
     doomed: dict[int, int] = field(default_factory=dict)
 
 
-def plan(
+def plan(  # noqa: PLR0913 - each is a reason of its own to keep a version
     releases: Path,
     model: str,
     *,
@@ -30,15 +30,17 @@ def plan(
     keep: int,
     younger_than: timedelta,
     now: datetime,
+    elsewhere: Mapping[int, Manifest] | None = None,
 ) -> Plan:
-    """Decide which versions of a model may go.
+    """Decide which versions of a model may go, those included that lie in the release store alone.
 
     Kept are the champion, what a worker may serve (`swapped`), what an alias names, what served just before
     the champion, the newest `keep` others, the young, and the parent of each of these. Where nothing serves
     nothing goes: nobody knows yet what will.
     """
-    there = folders.versions(releases, model)
-    manifests = {version: folders.read_manifest(releases, model, version)[0] for version in there}
+    here = {v: folders.read_manifest(releases, model, v)[0] for v in folders.versions(releases, model)}
+    manifests = {**(elsewhere or {}), **here}
+    there = sorted(manifests)
     kept: dict[int, str] = {}
     if serving is None:
         return Plan(model, dict.fromkeys(there, "nothing of this model serves yet"))
@@ -68,6 +70,8 @@ def plan(
 def delete(releases: Path, model: str, version: int) -> None:
     """Delete a release folder; broken off, it leaves none of its name that looks whole."""
     folder = releases / model / str(version)
+    if not folder.is_dir():
+        return
     doomed = folder.with_name(f".pruned-{version}-{os.getpid()}")
     folder.rename(doomed)
     for leftover in folder.parent.glob(".pruned-*"):  # also of a deletion that was killed

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from infra.runtime.clock import Clock
+from infra.runtime.releases import Releases
 from schemas.config import Learn
 from schemas.record import Outgoing
 from schemas.release import Release
@@ -59,6 +60,7 @@ class Shared:
     child: Trains
     registrar: Registrar
     threads: int
+    releases: Releases
     poll_s: float = 1.0
     slot: asyncio.Lock = field(default_factory=asyncio.Lock)
     champions: dict[str, Release] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from infra.runtime.kafka.admin import create_topics
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.produce import Publisher
 from infra.runtime.log import get_logger
+from infra.runtime.releases import Releases
 from infra.runtime.settings import Settings
 from infra.runtime.warehouse import Warehouse, WarehouseRefused
 from schemas import codec
@@ -93,8 +94,9 @@ async def _shared(settings: Settings) -> AsyncIterator[Shared]:
         try:
             registrar = Registrar(settings.home)
             yield Shared(
-                settings.home, SystemClock(), publisher, Runs(settings.home), child, registrar, threads
-            )
+                settings.home, SystemClock(), publisher, Runs(settings.home), child, registrar, threads,
+                releases=Releases.of(settings.home, settings.config),
+            )  # fmt: skip
         finally:
             await child.close()
 

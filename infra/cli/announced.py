@@ -16,8 +16,10 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from infra.runtime import log
 from infra.runtime.kafka.follow import follow
-from infra.runtime.settings import Settings
+from infra.runtime.releases import Releases
+from infra.runtime.settings import Settings, load_config
 from schemas import codec, topics
 from schemas.errors import Fatal, Retryable
 from schemas.release import Release, State, Swap, on_trial
@@ -172,7 +174,8 @@ def resolve(
 ) -> tuple[str, list[int]]:
     """Return model and versions that the words of a command line mean; the topic is read for aliases only.
 
-    `rejected` are candidates without a release folder that may be meant as well.
+    `rejected` are candidates without a release folder that may be meant as well. What lies in the release
+    store alone is fetched; the store is not asked where the folders here do.
 
     Raises:
         Fatal: no such model or version, or the words are too few or too many.
@@ -183,20 +186,44 @@ def resolve(
     if len(set(names)) > 1 or len(wanted) != count:
         form = "VERSION" if count == 1 else "VERSION VERSION"
         raise Fatal(f"give {form}, such as 2, requests/2 or champion, with the model's name before it or not")
-    there = models_in(releases) | {model for model, _ in rejected}
-    known = {m: {*folders.versions(releases, m), *(v for of, v in rejected if of == m)} for m in there}
+    known: defaultdict[str, set[int]] = defaultdict(set)
+    for model in models_in(releases):
+        known[model].update(folders.versions(releases, model))
+    for model, version in rejected:
+        known[model].add(version)
     numbers = {int(word) for word in wanted if word.isdigit()}
-    having = [model for model in there if numbers and numbers <= known[model]]
+    store = behind(releases)
+    if len(numbers) < len(wanted) or not any(numbers <= known[name] for name in names or known):
+        for model, versions in store.stored().items():
+            known[model].update(versions)
+    having = [model for model in known if numbers and numbers <= known[model]]
     if not names and len(having) == 1:
         names = having
-    model = one_model(names[0] if names else None, there)
-    return model, [_version(releases, model, word, announced, known[model]) for word in wanted]
+    model = one_model(names[0] if names else None, known)
+    unread = {version for of, version in rejected if of == model}
+    found = [_version(model, word, announced, known[model], unread) for word in wanted]
+    for version in found:
+        if version not in unread:
+            store.bring(model, version)
+    return model, found
+
+
+def behind(releases: Path) -> Releases:
+    """Return the release folders with the store behind them, if `headrace.toml` names one."""
+    config = load_config()
+    if config.releases.url:
+        log.configure("models", level="warning")  # to stderr: standard output is the answer's
+    return Releases.of(releases.parent, config)
 
 
 def _version(
-    releases: Path, model: str, word: str, announced: Callable[[], Announced], usable: Collection[int]
+    model: str,
+    word: str,
+    announced: Callable[[], Announced],
+    usable: Collection[int],
+    unread: Collection[int],
 ) -> int:
-    there = folders.versions(releases, model)
+    there = sorted(set(usable) - set(unread))
     if word.isdigit():
         if int(word) not in usable:
             known = ", ".join(map(str, there)) or "none"

@@ -137,11 +137,17 @@ def compare(before: "Manifest", after: "Manifest") -> dict[str, list[Any]]:
 
 def _rows(settings: "Settings", announced: "Announced") -> list[dict[str, Any]]:
     """Return all releases on disk and all that was said on the topic, with what serves now."""
-    from infra.cli.announced import models_in
+    from infra.cli.announced import behind, models_in
     from schemas import codec
     from trainers import folders
 
     found: dict[tuple[str, int], dict[str, Any]] = {}
+    store = behind(settings.releases)
+    for model, versions in store.stored().items():
+        for version in versions:
+            if version not in folders.versions(settings.releases, model):
+                manifest = store.manifest(model, version)
+                found[model, version] = _row(json.loads(codec.encode(manifest)), "released")
     for model in models_in(settings.releases):
         for version in folders.versions(settings.releases, model):
             manifest, _ = folders.read_manifest(settings.releases, model, version)

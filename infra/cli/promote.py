@@ -32,14 +32,14 @@ def register(app: typer.Typer) -> None:
 
 
 def promote(words: Words, reason: Reason = "", wait: Wait = 0.0, as_json: AsJson = False) -> None:
-    """Make serving follow a release that is on disk: the next champion.
+    """Make serving follow a release that is on disk or in the release store: the next champion.
 
     Every file is checked by its sha256 first. Serving loads it beside the champion, checks it once more and
     goes over between two batches; no event waits for it. What served until now is `previous`.
 
         headrace models promote requests 3 --wait 30
     """
-    from infra.cli.announced import read_announced, resolve
+    from infra.cli.announced import behind, read_announced, resolve
     from infra.runtime.settings import load
     from trainers.succession import promoted
 
@@ -48,7 +48,7 @@ def promote(words: Words, reason: Reason = "", wait: Wait = 0.0, as_json: AsJson
     model, versions = resolve(words, settings.releases, lambda: announced)
     serving = announced.serving.get(model)
     release = promoted(settings.releases, model, versions[0], serving, _because("promoted", reason))
-    _announce(settings, [release], wait, as_json)
+    _announce(settings, [behind(settings.releases).publish(release)], wait, as_json)
 
 
 def rollback(
@@ -68,7 +68,7 @@ def rollback(
     """
     import msgspec
 
-    from infra.cli.announced import models_in, one_model, read_announced, resolve
+    from infra.cli.announced import behind, models_in, one_model, read_announced, resolve
     from infra.runtime.settings import load
     from schemas.release import State
     from trainers.succession import rolled_back
@@ -89,8 +89,11 @@ def rollback(
         return
     if to is not None:
         resolve([name, str(to)], settings.releases, lambda: announced)  # says which there are
+    store = behind(settings.releases)
+    if to is None:  # what served before may lie in the store alone
+        next((version for version in reversed(serving.served_before) if store.bring(name, version)), None)
     back, left = rolled_back(settings.releases, serving, to, because)
-    _announce(settings, [back, left], wait, as_json)
+    _announce(settings, [store.published_before(back), left], wait, as_json)
 
 
 def _because(what: str, reason: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from infra.runtime.settings import Settings
     from trainers.pruning import Plan
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -25,7 +26,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="delete; without it, only say what would be")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete the folders of old releases; without --yes, only say which, and what each would free.
+    """Delete old releases, here and in the release store; without --yes, only say which.
 
     Always kept: the champion, what serves on any worker, the newest --keep others, what an alias names
     (MLflow's included), what is younger than --older-than, and the parent of each of these, so that they can
@@ -34,7 +35,7 @@ def prune(
         headrace models prune --keep 3 --older-than 1d
         headrace models prune --keep 3 --older-than 1d --yes
     """
-    from infra.cli.announced import models_in, one_model, read_announced, still_served
+    from infra.cli.announced import behind, models_in, one_model, read_announced, still_served
     from infra.runtime.settings import load
     from schemas.section import duration_s
     from trainers.pruning import delete, plan
@@ -44,7 +45,9 @@ def prune(
     except (TypeError, ValueError) as error:
         raise typer.BadParameter(str(error), param_hint="--older-than") from None
     settings = load()
-    there = models_in(settings.releases)
+    store = behind(settings.releases)
+    stored = store.stored()
+    there = models_in(settings.releases) | set(stored)
     models = sorted(there) if model is None else [one_model(model, there)]
     announced = read_announced(settings)
     serving = announced.serving
@@ -56,6 +59,7 @@ def prune(
     plans = [
         plan(
             settings.releases, name, serving=serving.get(name), keep=keep,
+            elsewhere={v: store.manifest(name, v) for v in _away(settings, name, stored.get(name, []))},
             swapped=served[name], aliased=aliased[name],
             younger_than=younger_than, now=datetime.now(UTC),
         )
@@ -64,10 +68,18 @@ def prune(
     if yes:
         for each in plans:
             for version in each.doomed:
+                store.delete(each.model, version)
                 delete(settings.releases, each.model, version)
                 if registry is not None:
                     registry.pruned(each.model, version)
     _tell(plans, yes, as_json)
+
+
+def _away(settings: "Settings", model: str, stored: list[int]) -> set[int]:
+    """Return the versions that are in the release store alone."""
+    from trainers import folders
+
+    return set(stored) - set(folders.versions(settings.releases, model))
 
 
 def _aliases(home: Any, models: list[str]) -> tuple[dict[str, dict[str, int]], Any]:

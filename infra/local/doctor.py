@@ -69,18 +69,16 @@ def _java() -> Finding:
 
 
 def _jars() -> Finding:
-    folder = jars.jars_folder()
+    folder = jars.KAFKA.folder
     if not folder.is_dir():
         if shutil.which("mvn") is None:
             return Finding(
                 "kafka", False, "no jars yet, and no Maven to fetch them", "apt-get install -y maven"
             )
         return Finding("kafka", True, f"no jars yet; `headrace up` fetches them into {folder}")
-    wrong = jars.wrong_jars(folder)
+    wrong = jars.KAFKA.wrong(folder)
     told = (
-        f"{len(wrong)} wrong: {wrong[0]}"
-        if wrong
-        else f"{len(jars.expected_checksums())} jars, checksums right"
+        f"{len(wrong)} wrong: {wrong[0]}" if wrong else f"{len(jars.KAFKA.checksums())} jars, checksums right"
     )
     return Finding("kafka", not wrong, told, f"rm -r {folder}")
 

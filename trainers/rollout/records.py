@@ -6,7 +6,7 @@ refused    `models.releases`: what serving cannot ask is out of its stage, `reje
 all        `models.loop`: the step; if worse, `alerts.drift` for the people on call
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -68,9 +68,14 @@ def advanced(release: Release, serving: Release, terms: Terms, now: datetime) ->
 
 
 def taken_back(
-    releases: Path, release: Release, reasons: Sequence[str], trial: Trial, now: datetime
+    releases: Path,
+    release: Release,
+    reasons: Sequence[str],
+    trial: Trial,
+    now: datetime,
+    address: Callable[[Release], Release] = lambda back: back,
 ) -> Ended:
-    """Return what takes a release on trial back, for reasons.
+    """Return what takes a release on trial back, for reasons; `address` says where what serves again lies.
 
     Raises:
         Fatal: what served before is broken or gone.
@@ -83,7 +88,7 @@ def taken_back(
         left = msgspec.structs.replace(release, state=State.ROLLED_BACK, reasons=told)
         return Ended((announcement(left), _of(alert), step), left=left)
     back, left = rolled_back(releases, release, release.rollout.against, told[0])
-    left = msgspec.structs.replace(left, reasons=told)
+    back, left = address(back), msgspec.structs.replace(left, reasons=told)
     return Ended((announcement(back), announcement(left), _of(alert), step), serving=back, left=left)
 
 

@@ -36,7 +36,7 @@ from trainers.rollout.announcer import Announcer
 from trainers.rollout.comparison import Comparison
 from trainers.rollout.records import Ended, advanced, dropped, stuck, taken_back
 from trainers.rollout.samples import samples
-from trainers.rollout.trial import Terms, unpaired
+from trainers.rollout.trial import Terms, Trial, unpaired
 from trainers.shared import Shared
 
 _log = get_logger(__name__)
@@ -174,7 +174,7 @@ class Rollouts:
     async def _take_back(self, name: str, release: Release, reasons: tuple[str, ...], now: datetime) -> None:
         trial = self._comparisons[name].trial
         try:
-            ended = await asyncio.to_thread(taken_back, self._settings.releases, release, reasons, trial, now)
+            ended = await asyncio.to_thread(self._back, release, reasons, trial, now)
         except Fatal as error:
             ended = stuck(release, reasons, error, trial, now)
         await self._end(release, ended)
@@ -188,6 +188,19 @@ class Rollouts:
             "model.rolled_back", model=release.model, version=release.version, reasons=reasons,
             serving=ended.serving.version if ended.serving else None,
         )  # fmt: skip
+
+    def _back(self, release: Release, reasons: tuple[str, ...], trial: Trial, now: datetime) -> Ended:
+        """Return what takes a release back; what served before is fetched where it is not on this machine.
+
+        Raises:
+            Fatal: what served before is broken or gone.
+            StoreAway: it is not here and the store failed.
+        """
+        releases = self._shared.releases
+        if release.rollout is not None and not release.staged:
+            releases.bring(release.model, release.rollout.against)
+        address = releases.published_before
+        return taken_back(self._settings.releases, release, reasons, trial, now, address)
 
     async def _advance(self, release: Release, stream: Stream, now: datetime) -> None:
         champion = self._shared.champions[release.model]

@@ -2,11 +2,13 @@
 
     fetch ─▶ handler.process(partition, records) ─▶ one transaction: outputs + offset ─▶ next batch
 
-Batches of different partitions overlap (one computes while the other commits); those of one never do.
+Batches of different partitions overlap (one computes while the other commits); those of one never do. Where a
+handler has urgent streams, theirs are processed ahead of a backlog (`ahead`), by turns with the others.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from time import monotonic
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -16,6 +18,7 @@ from infra.runtime import metrics
 from infra.runtime.control import Valve, opened_valve
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.admin import create_topics
+from infra.runtime.kafka.ahead import Scout, Urgent, behind
 from infra.runtime.kafka.exactly_once import GATHER_BYTES, GATHER_MS, ExactlyOnce, Handler
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
@@ -26,6 +29,8 @@ from schemas.topics import Topic
 _log = get_logger(__name__)
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 15.0
+TURN_S: Final = 0.5
+"""How long urgent streams are processed ahead before the others have a round: they are never left out."""
 
 Idle = Callable[[], Awaitable[None]]
 Limit = int | Callable[[], int]
@@ -44,10 +49,13 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         handler: Handler,
         valve: Valve | None = None,
     ) -> None:
+        # Also where nothing is urgent any more: what was answered ahead is not to be answered again.
+        self._urgent = urgent = handler if isinstance(handler, Urgent) else None
         self._group = settings.config.topic_prefix + group
         self._valve = valve
         self._topics = [settings.topic(topic) for topic in topics]
-        self._work = ExactlyOnce(settings, group, handler)
+        self._work = ExactlyOnce(settings, group, handler, urgent=urgent)
+        self._scout = Scout(settings, group) if urgent is not None and urgent.urgent else None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.endpoints.kafka,
             group_id=self._group,
@@ -68,12 +76,19 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         """Process until cancelled. `idle` runs between two rounds of batches, never during one."""
         try:
             await lifecycle.start(self._consumer)
+            if self._scout is not None:
+                await self._scout.start()
             self._consumer.subscribe(self._topics, listener=self)
             while True:
-                await self._round(max_records() if callable(max_records) else max_records, max_wait_s)
+                rows = max_records() if callable(max_records) else max_records
+                await self._round(rows, max_wait_s)
                 if idle is not None:
                     await idle()
+                if self._scout is not None:
+                    await self._ahead(self._scout, rows, idle)
         finally:
+            if self._scout is not None:
+                await self._scout.stop()
             await lifecycle.stop(self._consumer)
             await self._work.stop()
             metrics.forget_lag(self._group)
@@ -82,6 +97,8 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         metrics.observe_lag(self._consumer, self._group)
         if self._valve is not None:
             self._valve.apply(self._consumer)
+        if self._urgent is not None and self._scout is not None and self._scout.on:
+            max_records = min(max_records, self._urgent.brief_rows)
         fetched = await self._consumer.getmany(timeout_ms=int(max_wait_s * 1000), max_records=max_records)
         # Nothing is awaited between the taking of the records, inside getmany, and this line.
         generation = self._generation
@@ -92,6 +109,41 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         )
         self.progressed = self.progressed or bool(fetched)
 
+    async def _ahead(self, scout: Scout, rows: int, idle: Idle | None) -> None:
+        """Process what is urgent of a backlog until there is no more of it, or the others' turn has come."""
+        marks, lags = self._work.marks, self._lags()
+        closed = self._valve is not None and self._valve.closed
+        if marks is None or closed or not behind(lags.values(), rows):
+            scout.rest()
+            return
+        wanted = {partition: marks.to(partition) for partition in lags if marks.moves(partition)}
+        if not wanted:  # others were urgent before: the position reaches their marks first
+            scout.rest()
+            return
+        if scout.partitions != wanted.keys():
+            scout.go(wanted)
+        ends = monotonic() + TURN_S
+        while monotonic() < ends:
+            taken = await scout.take(rows)
+            generation = self._generation
+            if self._failure is not None:
+                raise self._failure
+            if not taken:
+                return
+            moved = await asyncio.gather(*(self._work.ahead(generation, one) for one in taken))
+            if not all(moved):
+                scout.rest()
+                return
+            self.progressed = True
+            if idle is not None:
+                await idle()
+
+    def _lags(self) -> dict[TopicPartition, int]:
+        """Return how many records of each owned partition are known to wait."""
+        assigned = self._consumer.assignment()
+        owned = {tp: position for tp, position in self._work.positions().items() if tp in assigned}
+        return {tp: max(0, (self._consumer.highwater(tp) or 0) - position) for tp, position in owned.items()}
+
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Give partitions up, their batches in hand finished."""
         await self._work.revoke(revoked)
@@ -99,6 +151,8 @@ class BatchLoop(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Take partitions over, then read on from where the log says."""
         generation = self._generation + 1
+        if self._scout is not None:
+            self._scout.rest()  # what it took belongs to no generation, and it goes on from the new marks
         try:
             for partition, position in (await self._work.assign(assigned, generation)).items():
                 self._consumer.seek(partition, position)

@@ -12,15 +12,16 @@ which it was taken from the fetcher.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
 from aiokafka import TopicPartition
 
 from infra.runtime import metrics
+from infra.runtime.kafka.ahead import Marks, Taken, Urgent
 from infra.runtime.kafka.blocks import since
-from infra.runtime.kafka.transactions import Transactions
+from infra.runtime.kafka.transactions import Offset, Transactions
 from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.errors import Fatal
@@ -33,6 +34,8 @@ GATHER_MS: Final = 100
 for one event as for thousands: at low rates this shares it, at high rates it is never waited for."""
 
 _log = get_logger(__name__)
+
+Process = Callable[[TopicPartition, Sequence[Incoming]], Awaitable[Sequence[Outgoing]]]
 
 
 class Handler(Protocol):
@@ -62,11 +65,19 @@ class ExactlyOnce:
     """
 
     def __init__(
-        self, settings: Settings, group: str, handler: Handler, *, together: Sequence[Topic] = ()
+        self,
+        settings: Settings,
+        group: str,
+        handler: Handler,
+        *,
+        together: Sequence[Topic] = (),
+        urgent: Urgent | None = None,
     ) -> None:
         self._handler = handler
         self._group = settings.config.topic_prefix + group
         self._transactions = Transactions(settings, group)
+        self._urgent = urgent
+        self.marks = Marks(urgent.urgent, urgent.stream_of) if urgent is not None else None
         self._together = tuple(settings.topic(topic) for topic in together)
         self._positions: dict[TopicPartition, int] = {}
         self._in_hand: defaultdict[TopicPartition, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -82,6 +93,8 @@ class ExactlyOnce:
                     continue
                 for partition in owned:
                     del self._positions[partition]
+                    if self.marks is not None:
+                        self.marks.forget(partition)
                 await self._transactions.release(lane)
                 await self._handler.revoked(lane)
             _log.info("partition.revoked", topic=lane.topic, partition=lane.partition)
@@ -105,6 +118,9 @@ class ExactlyOnce:
                 # that nothing can be added any more to the log from which the state is read.
                 positions = await self._transactions.take_over(lane, members)
                 await self._handler.assigned(lane, max(positions.values()))
+                if self.marks is not None:
+                    for partition, position in positions.items():
+                        self.marks.restore(partition, position, self._transactions.metadata[partition])
                 self._positions.update(positions)
                 assigned.update(positions)
             _log.info(
@@ -137,18 +153,65 @@ class ExactlyOnce:
             if not records:
                 return
             next_offset = records[-1].offset + 1
-            try:
-                began_s = monotonic()
-                outputs = await self._handler.process(partition, records)
-                processed_s = monotonic()
-                await self._transactions.commit(lane, outputs, {partition: next_offset})
-                metrics.observe_batch(self._group, len(records), processed_s - began_s)
-                metrics.observe_transaction(self._group, monotonic() - processed_s)
-            except BaseException:
-                metrics.count_failed_transaction(self._group)
-                self._failed = True
-                raise
+            offset: Offset = next_offset
+            if self.marks is not None:
+                records = self.marks.left(partition, records)
+                offset = self.marks.offset(partition, next_offset)
+            await self._step(lane, self._handler.process, partition, records, offset)
             self._positions[partition] = next_offset
+            if self.marks is not None:
+                self.marks.passed(partition, next_offset)
+
+    async def ahead(self, generation: int, taken: Taken) -> bool:
+        """Process and commit what is urgent of records beyond the mark; tell whether the mark has moved.
+
+        It has not where the records do not join it: they are to be read again from there.
+
+        Raises:
+            Fatal, Retryable: as `batch`.
+        """
+        if self.marks is None or self._urgent is None:
+            return False
+        partition, start, records = taken
+        lane = self._lane(partition)
+        async with self._in_hand[lane]:
+            position = self._positions.get(partition)
+            if position is None or generation != self._generation or self._failed:
+                return False
+            if not self.marks.joins(partition, start):
+                return False
+            to = records[-1].offset + 1
+            first = self.marks.first(partition, records)
+            if first:
+                offset = self.marks.offset(partition, position, to)
+                await self._step(lane, self._urgent.process_ahead, partition, first, offset)
+            self.marks.reached(partition, to)
+            return True
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset of each partition that is owned."""
+        return dict(self._positions)
+
+    async def _step(
+        self,
+        lane: TopicPartition,
+        process: Process,
+        partition: TopicPartition,
+        records: Sequence[Incoming],
+        offset: Offset,
+    ) -> None:
+        """Process records, if there are any, and commit their outputs with the offset."""
+        try:
+            began_s = monotonic()
+            outputs = await process(partition, records) if len(records) else ()
+            processed_s = monotonic()
+            await self._transactions.commit(lane, outputs, {partition: offset})
+            metrics.observe_batch(self._group, len(records), processed_s - began_s)
+            metrics.observe_transaction(self._group, monotonic() - processed_s)
+        except BaseException:
+            metrics.count_failed_transaction(self._group)
+            self._failed = True
+            raise
 
     async def stop(self) -> None:
         """Give everything up and disconnect."""

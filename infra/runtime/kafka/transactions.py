@@ -7,16 +7,20 @@ fenced owner fails at its next commit and stops.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
 
 from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.fill import MAX_BATCH_BYTES, send_filled
 from infra.runtime.settings import Settings
 from schemas.errors import Fatal, Retryable
 from schemas.record import Outgoing
+
+Offset: TypeAlias = "int | OffsetAndMetadata"
 
 
 class Transactions:
@@ -28,12 +32,16 @@ class Transactions:
         self._group = self._prefix + group
         self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
         self._partitions: dict[str, int] = {}
+        self.metadata: dict[TopicPartition, str] = {}
         self._admin: AIOKafkaAdminClient | None = None
 
     async def take_over(
         self, lane: TopicPartition, partitions: Sequence[TopicPartition]
     ) -> dict[TopicPartition, int]:
-        """Fence the lane's former owner; return each partition's offset to go on from, 0 if there is none."""
+        """Fence the lane's former owner; return each partition's offset to go on from, 0 if there is none.
+
+        What was committed beside the offset is in `metadata` then.
+        """
         await self.release(lane)
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
@@ -48,10 +56,11 @@ class Transactions:
         await lifecycle.start(producer)
         admin = await self._connected()
         committed = await admin.list_consumer_group_offsets(self._group, partitions=list(partitions))
+        self.metadata.update((partition, committed[partition].metadata or "") for partition in partitions)
         return {partition: max(0, int(committed[partition].offset)) for partition in partitions}
 
     async def commit(
-        self, lane: TopicPartition, outputs: Sequence[Outgoing], offsets: Mapping[TopicPartition, int]
+        self, lane: TopicPartition, outputs: Sequence[Outgoing], offsets: Mapping[TopicPartition, Offset]
     ) -> None:
         """Write the outputs and the next input offsets as one: all become visible, or none.
 

@@ -59,7 +59,7 @@ def count_shadow(model: str, stage: str, *, agreed: bool) -> None:
 
 
 def count_swap(model: str, outcome: str) -> None:
-    """Count a candidate; `outcome` is `swapped`, `rejected` or the stage it entered."""
+    """Count a candidate; `outcome` is `swapped`, `rejected`, `awaited` or the stage it entered."""
     SWAPS.labels(model, outcome).inc()
 
 

@@ -98,3 +98,11 @@ def test_secrets_are_hidden_in_text() -> None:
     assert "hunter2" not in repr(config)
     assert "hunter2" not in str(config)
     assert "hunter2" not in config.model_dump_json()
+
+
+def test_streams_of_one_model_have_one_priority() -> None:
+    """Its versions are told apart by offsets, so its answers have one order; the error names both streams."""
+    shared = {"kind": "log", "model": {"name": "m", "priority": "high"}}
+    assert Headrace.model_validate({"streams": {"a": shared, "b": shared}}).streams["a"].model
+    with pytest.raises(ValidationError, match="'a' and 'b' share model 'm'"):
+        Headrace.model_validate({"streams": {"a": shared, "b": {"kind": "log", "model": {"name": "m"}}}})

@@ -51,3 +51,16 @@ def test_a_changed_bound_holds_at_once():
     pace.at_most(64)
     pace.took(pace.rows, 0.001)
     assert pace.rows == 64
+
+
+def test_what_something_urgent_waits_for_is_brief() -> None:
+    """Eight rows at first, more while they take a moment, eight again once they take longer."""
+    pace = Pace.brief(MOST)
+    assert pace.rows == 8
+    pace.took(8, 0.01)
+    pace.took(16, 0.01)
+    assert pace.rows == 32
+    pace.took(32, 0.04)
+    assert pace.rows == 32
+    pace.took(32, 0.07)
+    assert pace.rows == 8

@@ -87,7 +87,7 @@ def test_a_missing_file_and_a_folder_in_its_place_are_refused(release: Release) 
 
 def test_a_file_over_the_bound_is_refused(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes are bounded before anything is read into memory."""
-    monkeypatch.setattr("serving.release._MAX_FILE_BYTES", 10)
+    monkeypatch.setattr("serving.release.MAX_FILE_BYTES", 10)
     with pytest.raises(BadRelease, match="larger than 10 bytes"):
         open_release(release)
 

@@ -13,6 +13,7 @@ import pytest
 
 from infra.backtest.live.store import Store
 from infra.runtime.clock import ManualClock
+from infra.runtime.releases import Releases
 from schemas import codec, topics
 from schemas.config import Learn, Rollout, Stream
 from schemas.drift import DriftAlert, Response, Severity, Signal
@@ -84,7 +85,17 @@ class World:
         self.clock = ManualClock(NINE)
         self.rows = Rows()
         self.steps: list[Transition] = []
-        self.shared = Shared(home, self.clock, self, Runs(home), Here(), Registrar(home), 1, poll_s=0.01)
+        self.shared = Shared(
+            home,
+            self.clock,
+            self,
+            Runs(home),
+            Here(),
+            Registrar(home),
+            1,
+            Releases(home / "releases"),
+            poll_s=0.01,
+        )
         self.loop: Loop
 
     async def send(self, record: Outgoing, /) -> None:

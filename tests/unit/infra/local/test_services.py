@@ -37,17 +37,16 @@ def test_nobody_answers_on_a_free_port() -> None:
     lease.release()
 
 
-def test_wrong_jars_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_jars_are_told_one_by_one(tmp_path: Path) -> None:
     """Missing, altered and foreign files each get a line."""
     digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"  # of "test"
-    checksums = tmp_path / "checksums"
+    checksums = tmp_path / "checksums.sha256"
     checksums.write_text(f"{digest}  good.jar\n{digest}  bad.jar\n{digest}  gone.jar\n")
-    monkeypatch.setattr(jars, "CHECKSUMS", checksums)
     folder = tmp_path / "jars"
     folder.mkdir()
     for name, text in (("good.jar", "test"), ("bad.jar", "tset"), ("more.jar", "")):
         (folder / name).write_text(text)
-    assert jars.wrong_jars(folder) == [
+    assert jars.JarSet("Test", "test", tmp_path).wrong(folder) == [
         "gone.jar is missing",
         "more.jar is not in the checked list",
         "bad.jar has another sha256 than the checked one",
@@ -56,7 +55,7 @@ def test_wrong_jars_are_told_one_by_one(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_checked_in_list_names_the_pinned_kafka() -> None:
     """The pom's version and the checksums belong together."""
-    assert f"kafka_2.13-{jars.KAFKA_VERSION}.jar" in jars.expected_checksums()
+    assert f"kafka_2.13-{jars.KAFKA_VERSION}.jar" in jars.KAFKA.checksums()
     assert f"<kafka.version>{jars.KAFKA_VERSION}<" in (jars.HERE / "pom.xml").read_text()
 
 
