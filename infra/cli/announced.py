@@ -193,7 +193,7 @@ def resolve(
         known[model].add(version)
     numbers = {int(word) for word in wanted if word.isdigit()}
     store = behind(releases)
-    if len(numbers) < len(wanted) or not any(numbers <= known[name] for name in names or known):
+    if len(numbers) < len(wanted) or not any(numbers <= known.get(name, set()) for name in names or known):
         for model, versions in store.stored().items():
             known[model].update(versions)
     having = [model for model in known if numbers and numbers <= known[model]]
