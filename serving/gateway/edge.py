@@ -3,6 +3,7 @@
 Plain ASGI, since it runs for every event.
 """
 
+import itertools
 import logging
 import re
 import secrets
@@ -27,6 +28,9 @@ _NAME: Final = "serving.gateway.access"
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO}
 _log = get_logger(_NAME)
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# An id has to be unique, and may be guessed: a draw for each request would cost a system call.
+_PROCESS: Final = secrets.token_hex(4)
+_NUMBERS: Final = itertools.count()
 _SECURITY: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -123,7 +127,7 @@ def request_id_of(headers: "Iterable[tuple[bytes, bytes]]") -> str:
     for name, value in headers:
         if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
             return bytes(value).decode()
-    return secrets.token_hex(8)
+    return f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 def _fields(scope: Scope, request_id: str, status: int, started: float) -> dict[str, str | int | float]:

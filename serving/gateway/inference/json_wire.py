@@ -85,6 +85,8 @@ class Plain(NamedTuple):
 
 
 _BODY: Final = msgspec.json.Decoder(Body)
+_OUTPUTS: Final = {output.name: output for output in OUTPUTS}
+_ALL: Final = [Wanted(name) for name in _OUTPUTS]
 
 
 def read(body: bytes, json_bytes: str | None) -> Request:
@@ -119,12 +121,11 @@ def read(body: bytes, json_bytes: str | None) -> Request:
 
 def write(request: Body, answered: Answered) -> tuple[bytes, int | None]:
     """Return an answer's body, and how long its JSON is where binary data follows."""
-    by_name = {output.name: output for output in OUTPUTS}
-    wanted = request.outputs or [Wanted(name) for name in by_name]
+    wanted = request.outputs or _ALL
     all_binary = request.parameters.get("binary_data_output", False)
     outputs, behind = [], []
     for output in wanted:
-        tensor = by_name[output.name]
+        tensor = _OUTPUTS[output.name]
         data = column(answered, output.name)
         described: dict[str, Any] = {"name": output.name, "datatype": tensor.datatype, "shape": [len(data)]}
         if output.parameters.get("binary_data", all_binary) is True:
@@ -152,10 +153,9 @@ def check_outputs(names: Sequence[str]) -> None:
     Raises:
         Refused: 400.
     """
-    known = [output.name for output in OUTPUTS]
     for name in names:
-        if name not in known:
-            raise Refused(400, f"models give {' and '.join(known)}; the request asks for {name[:80]!r}")
+        if name not in _OUTPUTS:
+            raise Refused(400, f"models give {' and '.join(_OUTPUTS)}; the request asks for {name[:80]!r}")
 
 
 def column(answered: Answered, output: str) -> list[Any]:
