@@ -36,7 +36,8 @@ WORKERS: Final[Mapping[str, Heeded]] = {
     ),
     "sink": Heeded(("batches.store",)),
     "serving": Heeded(
-        ("batches.predict", "streams.*.gate.p99_ms"), ("streams.*.model", "streams.*.model.name")
+        ("batches.predict", "streams.*.gate.p99_ms"),
+        ("releases.**", "streams.*.model", "streams.*.model.name", "streams.*.model.priority"),
     ),
     "drift": Heeded(
         ("streams.*.drift.**",),
@@ -45,6 +46,7 @@ WORKERS: Final[Mapping[str, Heeded]] = {
     "trainer": Heeded(
         ("streams.*.model.learn.**", "streams.*.gate.**", "streams.*.rollout.**"),
         (
+            "releases.**",
             "streams.*.model",
             *(f"streams.*.model.{key}" for key in ("name", "task", "base", "precision", "labels")),
             *("streams.*.model.max_tokens", "streams.*.model.tolerance", "streams.*.clean.**"),
@@ -53,7 +55,14 @@ WORKERS: Final[Mapping[str, Heeded]] = {
     "gateway": Heeded(
         ("gateway.limits.**", "gateway.breaker.**", "gateway.log_level"),
         (
-            *("gateway.host", "gateway.auth", "gateway.tls.**", "gateway.jwt.**", "gateway.cors.**"),
+            *(
+                "releases.**",
+                "gateway.host",
+                "gateway.auth",
+                "gateway.tls.**",
+                "gateway.jwt.**",
+                "gateway.cors.**",
+            ),
             *("streams.*.clean.max_bytes", "streams.*.clean.missing_time"),
             *("streams.*.model", "streams.*.model.name", "streams.*.gate.p99_ms"),
         ),

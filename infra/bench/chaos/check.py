@@ -108,7 +108,7 @@ async def _read_dead(settings: Settings, places: Places) -> Ends:
     ends: dict[tuple[str, int], int] = {}
     async for record in follow(settings, [topics.DEAD], stop_at_end=True):
         dead = codec.decode(record.value or b"", Dead)
-        places.dead.add(_bad_number(dead.original))
+        places.dead.add(bad_number(dead.original))
         places.reasons[dead.reason.value] += 1
         ends[record.topic, record.partition] = record.offset + 1
     return ends
@@ -130,10 +130,10 @@ async def _select(warehouse: Warehouse, table: str, events: int, copies: Copies)
 
 async def _select_dead(warehouse: Warehouse, copies: Copies) -> None:
     for row in await warehouse.query(f"SELECT original FROM {warehouse.database}.dead"):
-        copies.add(_bad_number(base64.b64decode(row["original"])))
+        copies.add(bad_number(base64.b64decode(row["original"])))
 
 
-def _bad_number(original: bytes) -> str:
+def bad_number(original: bytes) -> str:
     """Return the number of a bad record, found in its bytes; they themselves where there is none."""
     found = _BAD.search(original)
     return (

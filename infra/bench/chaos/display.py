@@ -32,8 +32,16 @@ class Snapshot:
 class Display:
     """Tells what happens: one panel that is redrawn on a terminal, a line every few seconds elsewhere."""
 
-    def __init__(self, clock: Callable[[], float], *, to_stderr: bool, out: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        to_stderr: bool,
+        out: TextIO | None = None,
+        title: str = "headrace bench chaos",
+    ) -> None:
         self._clock = clock
+        self._title = title
         self._out = out or (sys.stderr if to_stderr else sys.stdout)
         self._terminal = self._out.isatty()
         width = None if self._terminal else 110
@@ -53,7 +61,7 @@ class Display:
     def show(self, snapshot: Snapshot) -> None:
         """Show the present state; may be called several times a second."""
         if self._terminal:
-            self._live.update(panel(snapshot))
+            self._live.update(panel(snapshot, self._title))
         elif snapshot.elapsed_s - self._shown_at >= _PLAIN_EVERY_S:
             self._shown_at = snapshot.elapsed_s
             self.say(line(snapshot))
@@ -84,7 +92,7 @@ def line(snapshot: Snapshot) -> str:
     return f"{snapshot.phase} | sent {snapshot.sent:,}/{snapshot.events:,} | {faults} | {places}"
 
 
-def panel(snapshot: Snapshot) -> RenderableType:
+def panel(snapshot: Snapshot, title: str) -> RenderableType:
     """Draw the state."""
     flow = Table.grid(padding=(0, 2))
     for name, count, total in (
@@ -95,5 +103,5 @@ def panel(snapshot: Snapshot) -> RenderableType:
         bar = ProgressBar(total=max(total, 1), completed=min(count, total), width=36)
         flow.add_row(name, bar, f"{count:,} / {total:,}")
     flow.add_row("dead", "", f"{snapshot.counts.get('dead', 0):,}")
-    title = f"headrace bench chaos · {snapshot.phase} · {snapshot.elapsed_s:.0f} s"
-    return Panel(flow, title=title, title_align="left")
+    said = f"{title} · {snapshot.phase} · {snapshot.elapsed_s:.0f} s"
+    return Panel(flow, title=said, title_align="left")

@@ -16,7 +16,7 @@ from infra.bench.chaos.check import Places, read_all
 from infra.bench.chaos.display import Display, Snapshot
 from infra.bench.chaos.drain import Progress
 from infra.bench.chaos.outcome import Happened, Outcome, summary
-from infra.bench.chaos.plan import Plan, schedule
+from infra.bench.chaos.plan import Fault, Plan, schedule
 from infra.bench.chaos.storm import Storm
 from infra.bench.chaos.system import System
 from infra.bench.chaos.traffic import Nature, Traffic
@@ -84,14 +84,14 @@ class Run:
             watch = Watch(system.settings, plan.events)
             storm = Storm(plan, schedule(plan), lambda: watch.through, self._happened)
             try:
-                async with _background(watch.run()), _background(self._shown(watch, storm)):
+                async with background(watch.run()), background(self._shown(watch, storm)):
                     await self._published(system, storm, watch)
                     self._phase = "drain"
                     places = await read_all(
                         plan, system.settings, storm.sent.natures[Nature.BAD], self._happened
                     )
             except* (HeadraceError, KafkaError) as group:
-                stalled = f"given up: {_first(group)}; {system.states()}. Logs: {plan.home / 'log'}"
+                stalled = f"given up: {first_cause(group)}; {system.states()}. Logs: {plan.home / 'log'}"
                 self._happened(stalled)
             restarts = system.restarts()
         finally:
@@ -108,16 +108,16 @@ class Run:
             timeline=self._timeline,
         )
 
-    async def _published(self, system: System, storm: Storm, watch: Watch) -> None:
+    async def _published(self, system: System, storm: Storm[Fault], watch: Watch) -> None:
         """Send everything and do every fault; a stall ends both."""
         self._phase = "chaos"
         publisher = Publisher(system.settings, "headrace-chaos", linger_ms=5)
-        async with publisher, _background(self._unstalled(watch, storm)), asyncio.TaskGroup() as group:
+        async with publisher, background(self._unstalled(watch, storm)), asyncio.TaskGroup() as group:
             group.create_task(storm.publish(publisher, Traffic(self._plan)))
             group.create_task(storm.break_things(system))
         self._happened(f"everything is sent: {storm.sent.distinct:,} events, {storm.sent.copies:,} copies")
 
-    async def _unstalled(self, watch: Watch, storm: Storm) -> None:
+    async def _unstalled(self, watch: Watch, storm: Storm[Fault]) -> None:
         """Watch that something moves.
 
         Raises:
@@ -133,7 +133,7 @@ class Run:
             progress.see((storm.sent.distinct, len(storm.done), watch.counts()))
             await asyncio.sleep(_SHOW_EVERY_S)
 
-    async def _shown(self, watch: Watch, storm: Storm) -> None:
+    async def _shown(self, watch: Watch, storm: Storm[Fault]) -> None:
         while True:
             self._display.show(
                 Snapshot(
@@ -154,7 +154,7 @@ class Run:
 
 
 @asynccontextmanager
-async def _background(work: Any) -> AsyncIterator[None]:
+async def background(work: Any) -> AsyncIterator[None]:
     """Run a coroutine beside a block; its failure ends the block, the block's end cancels it."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work)
@@ -162,7 +162,7 @@ async def _background(work: Any) -> AsyncIterator[None]:
         task.cancel()
 
 
-def _first(error: BaseException) -> BaseException:
+def first_cause(error: BaseException) -> BaseException:
     """Return the first cause inside the groups that tasks raise."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

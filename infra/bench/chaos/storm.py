@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from infra.bench.chaos.copies import Copies
-from infra.bench.chaos.plan import Fault, Plan
+from infra.bench.chaos.plan import Plan
 from infra.bench.chaos.traffic import Message, Nature, Traffic
 from infra.runtime.kafka.produce import Publisher
 
@@ -34,15 +34,28 @@ class Sent:
         return self.natures[Nature.COPY] + self.natures[Nature.STRAY]
 
 
-class Target(Protocol):
+class Moment(Protocol):
+    """A fault: it is due once `at` events were sent."""
+
+    @property
+    def at(self) -> int:
+        """Return its moment."""
+        ...
+
+
+F = TypeVar("F", bound=Moment)
+F_contra = TypeVar("F_contra", bound=Moment, contravariant=True)
+
+
+class Target(Protocol[F_contra]):
     """What faults are done to."""
 
-    async def do(self, fault: Fault) -> str:
+    async def do(self, fault: F_contra) -> str:
         """Do one fault and say what was done."""
         ...
 
 
-class Storm:
+class Storm(Generic[F]):
     """Sends the messages, never more than the plan's window ahead of the slowest place; does the faults.
 
     Args:
@@ -53,14 +66,14 @@ class Storm:
     """
 
     def __init__(
-        self, plan: Plan, faults: Sequence[Fault], through: Callable[[], int], told: Callable[[str], None]
+        self, plan: Plan, faults: Sequence[F], through: Callable[[], int], told: Callable[[str], None]
     ) -> None:
         self._plan = plan
         self._faults = faults
         self._through = through
         self._told = told
         self._begun = 0
-        self.done: list[Fault] = []
+        self.done: list[F] = []
         self.sent = Sent(Copies(plan.events))
 
     async def publish(self, publisher: Publisher, traffic: Traffic) -> None:
@@ -75,7 +88,7 @@ class Storm:
             await publisher.send_all([message.record for message in chunk])
             self._note(chunk)
 
-    async def break_things(self, target: Target) -> None:
+    async def break_things(self, target: Target[F]) -> None:
         """Do every fault at its moment, one after the other."""
         for fault in self._faults:
             await _until(lambda at=fault.at: self.sent.distinct >= at)  # type: ignore[misc]  # a lambda's default

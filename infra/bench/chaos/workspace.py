@@ -18,13 +18,13 @@ learn = {{ epochs = 20 }}
 """
 
 
-def prepare(home: Path) -> Path:
+def prepare(home: Path, command: str = "headrace bench chaos") -> Path:
     """Make the folder, or empty one that an earlier run made; return the path of its `headrace.toml`.
 
     Raises:
         Fatal: something else lies there, or a stack runs in it.
     """
-    claim(home, "headrace bench chaos", MARKER)
+    claim(home, command, MARKER)
     config = home / "headrace.toml"
     config.write_text(CONFIG, encoding="utf-8")
     return config

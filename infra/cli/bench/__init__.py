@@ -6,6 +6,7 @@ from infra.cli.bench import (
     chaos,
     dedupe,
     drift,
+    flink,
     gateway,
     ingest,
     nab,
@@ -25,6 +26,6 @@ def register(app: typer.Typer) -> None:
         "Nothing else heavy should run meanwhile. Every command has --json FILE (- for standard output).",
         no_args_is_help=True,
     )
-    for part in (streams, ingest, chaos, dedupe, drift, nab, train, swap, serve, predict, gateway):
+    for part in (streams, ingest, chaos, dedupe, drift, nab, train, swap, serve, predict, gateway, flink):
         part.register(group)
     app.add_typer(group)

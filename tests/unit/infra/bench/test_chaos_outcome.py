@@ -142,7 +142,7 @@ def test_progress_is_lines_off_a_terminal() -> None:
         "  12.0 s  kill -9 sink (pid 1)",
     ]
     drawn = io.StringIO()
-    Console(file=drawn, width=100).print(panel(snapshot))
+    Console(file=drawn, width=100).print(panel(snapshot, "a run"))
     assert "40 / 100" in drawn.getvalue()
 
 
