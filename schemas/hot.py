@@ -55,14 +55,8 @@ WORKERS: Final[Mapping[str, Heeded]] = {
     "gateway": Heeded(
         ("gateway.limits.**", "gateway.breaker.**", "gateway.log_level"),
         (
-            *(
-                "releases.**",
-                "gateway.host",
-                "gateway.auth",
-                "gateway.tls.**",
-                "gateway.jwt.**",
-                "gateway.cors.**",
-            ),
+            "releases.**",
+            *("gateway.host", "gateway.auth", "gateway.tls.**", "gateway.jwt.**", "gateway.cors.**"),
             *("streams.*.clean.max_bytes", "streams.*.clean.missing_time"),
             *("streams.*.model", "streams.*.model.name", "streams.*.gate.p99_ms"),
         ),
