@@ -23,7 +23,7 @@ Address = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 JobName = Annotated[
-    str, typer.Argument(metavar="JOB", help="clean, windows, backfill, or probe, which reads no topic.")
+    str, typer.Argument(metavar="JOB", help="clean, backfill, or probe, which reads no topic.")
 ]
 JobNameOrId = Annotated[str, typer.Argument(metavar="JOB", help="Its name, or Flink's id of it.")]
 Within = Annotated[float, typer.Option(min=1, help="Seconds that a savepoint may take.")]

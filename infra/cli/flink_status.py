@@ -7,10 +7,11 @@ import msgspec
 
 from infra.flink import control
 from infra.flink.control import Cluster
-from infra.flink.rest import Rest
+from infra.flink.rest import ENDED, Rest
 from infra.flink.supervise import place_of
 from infra.local.home import is_alive, read_record
 
+_WIDTH: Final = 130
 _WELL: Final = frozenset({"RUNNING", "FINISHED", "CANCELED"})
 
 
@@ -57,7 +58,7 @@ def show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=max(Console().width, _WIDTH))  # an id is to be copied whole
     console.print(f"Flink {found['version']} at {found['address']}", soft_wrap=True)
     if found["processes"]:
         processes = Table("process", "state", "pid", "restarts", box=None)
@@ -70,16 +71,16 @@ def show(found: dict[str, Any]) -> None:
         taskmanagers.add_row(row["id"], str(row["slots"]), str(row["free_slots"]), heard)
     console.print(taskmanagers)
     jobs = Table("job", "state", "parallelism", "restarts", "last checkpoint", "id", box=None)
-    for row in found["jobs"]:
+    shown = [row for row in found["jobs"] if row["job"] or row["state"] not in ENDED]
+    for row in shown:
         named = row["job"] or row["name"]
         jobs.add_row(
             named, row["state"], str(row["parallelism"]), str(row["restarts"]), _checkpoint(row), row["id"]
         )
-    if found["jobs"]:
-        console.print(jobs)
-    else:
-        console.print("no jobs: headrace flink run clean")
-    for row in found["jobs"]:
+    console.print(jobs if shown else "no jobs: headrace flink run clean")
+    if len(shown) < len(found["jobs"]):
+        console.print(f"{len(found['jobs']) - len(shown)} earlier runs ended (--json lists them)")
+    for row in shown:
         if row["state"] not in _WELL and row["cause"]:
             console.print(f"{row['job'] or row['name']}: {row['cause']}", soft_wrap=True)
 

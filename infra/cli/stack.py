@@ -92,6 +92,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
     shown["metrics"] = addresses(place.root)
+    shown["flink"] = _flink(place.root)
     models, unread = _models(place.root) if healthy else ([], "")
     if as_json:
         told = {**shown, "healthy": healthy, "processes": processes, "models": models}
@@ -102,6 +103,8 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{name:<11}{record[name]}")
         if gateway := gateway_url(place.root):
             typer.echo(f"{'gateway':<11}{gateway}")
+        if shown["flink"]:
+            typer.echo(f"{'flink':<11}{shown['flink']}  (headrace flink status)")
         for name, url in shown["metrics"].items():
             typer.echo(f"{'metrics':<11}{url}  {name}")
         for model in models:
@@ -160,6 +163,18 @@ def _seen(process: dict[str, Any]) -> dict[str, Any]:
         (datetime.now(UTC) - datetime.fromisoformat(process["started"])).total_seconds(), 1
     )
     return row
+
+
+def _flink(root: Path) -> str:
+    """Return where the Flink cluster of this data folder answers, or nothing while none runs."""
+    from infra.flink.supervise import place_of
+    from infra.local.errors import NotRunningError
+    from infra.local.home import running_record
+
+    try:
+        return str(running_record(place_of(root))["address"])
+    except NotRunningError:
+        return ""
 
 
 def _models(root: Path) -> tuple[list[dict[str, Any]], str]:

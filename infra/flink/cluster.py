@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 
 from infra.flink.jars import KAFKA_CONNECTOR, ensure_jar
-from infra.flink.layout import Layout, flink_package, lay_out, local_settings, require_java
+from infra.flink.layout import QUICK_START, Layout, flink_package, lay_out, local_settings, require_java
 from infra.local.ports import LOOPBACK, is_free
 from infra.local.process import ProcessSpec
 
@@ -21,7 +21,7 @@ PORTS: Final = ("zookeeper", "jobmanager", "rest", "metrics")
 """What a cluster listens on that must stay the same over a restart of one process."""
 
 _ZOOKEEPER: Final = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain"
-_RECOVERY: Final[Mapping[str, str]] = {
+RECOVERY: Final[Mapping[str, str]] = {
     # A lost TaskManager is noticed within six seconds instead of fifty.
     "heartbeat.interval": "1000",
     "heartbeat.timeout": "6000",
@@ -30,6 +30,10 @@ _RECOVERY: Final[Mapping[str, str]] = {
     "restart-strategy.exponential-delay.initial-backoff": "1 s",
     "restart-strategy.exponential-delay.max-backoff": "30 s",
     "restart-strategy.exponential-delay.reset-backoff-threshold": "2 min",
+}
+"""How soon a fault is noticed, and what follows."""
+
+_STORE: Final[Mapping[str, str]] = {
     "high-availability.type": "zookeeper",
     "high-availability.cluster-id": "/headrace",
     "zookeeper.sasl.disable": "true",
@@ -67,7 +71,10 @@ def cluster_settings(layout: Layout, shape: Shape, ports: Mapping[str, int]) -> 
         "taskmanager.memory.process.size": f"{shape.taskmanager_mb}m",
         "taskmanager.numberOfTaskSlots": str(shape.slots),
         "rest.port": str(ports["rest"]),
-        **_RECOVERY,
+        "web.refresh-interval": "500",  # how old an answer about a job may be; three seconds otherwise
+        "env.java.opts.jobmanager": QUICK_START,
+        **RECOVERY,
+        **_STORE,
         "high-availability.zookeeper.quorum": f"{LOOPBACK}:{ports['zookeeper']}",
         "high-availability.storageDir": (layout.folder / "recovery").as_uri(),
         "high-availability.jobmanager.port": str(ports["jobmanager"]),

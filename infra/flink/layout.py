@@ -34,6 +34,9 @@ ON_LOOPBACK: Final[Mapping[str, str]] = {
 }
 """Nothing of a local cluster can be reached from another machine."""
 
+QUICK_START: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a JVM that plans and coordinates: what the second compiler gains there is less than it takes."""
+
 STATE: Final[Mapping[str, str]] = {
     "state.backend.type": "rocksdb",
     "execution.checkpointing.incremental": "true",

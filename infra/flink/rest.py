@@ -84,18 +84,18 @@ class Rest:
 
     def jobs(self) -> list[Job]:
         """Return every job that the cluster still knows, the newest first."""
-        found = [self.job(job) for job in self.states()]
+        found = [self.job(job, state) for job, state in self.states().items()]
         return sorted(found, key=lambda job: -job.started_ms)
 
-    def job(self, job: str) -> Job:
-        """Return one job."""
+    def job(self, job: str, state: str) -> Job:
+        """Return one job; `state` is the list's, since Flink answers the rest from a cache of seconds."""
         told = self._get(f"/jobs/{job}")
         counted = self._get(f"/jobs/{job}/checkpoints")
         failures = self._failures(job)
         return Job(
             id=job,
             name=told["name"],
-            state=told["state"],
+            state=state,
             parallelism=max((vertex["parallelism"] for vertex in told["vertices"]), default=0),
             restarts=self._restarts(job),
             started_ms=told["start-time"],

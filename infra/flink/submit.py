@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from infra.flink.errors import FlinkError
 from infra.flink.jars import KAFKA_CONNECTOR, ensure_jar
-from infra.flink.layout import Layout, flink_package, lay_out, require_java
+from infra.flink.layout import QUICK_START, Layout, flink_package, lay_out, require_java
 from infra.flink.package import pack
 
 _SUBMITTED = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
@@ -63,7 +63,11 @@ def submit(folder: Path, address: str, job: Submission) -> str:
     layout = Layout(flink_package(), folder)
     python = next((layout.flink / "opt").glob("flink-python-*.jar"))
     place = urlsplit(address)
-    settings = {"rest.address": str(place.hostname), "rest.port": str(place.port)}
+    settings = {
+        "rest.address": str(place.hostname),
+        "rest.port": str(place.port),
+        "env.java.opts.client": QUICK_START,
+    }
     lay_out(layout, settings, lib=[ensure_jar(KAFKA_CONNECTOR), python])
     code = pack([job.module], folder / "code")
     argv = client_argv(layout, address, code, job)

@@ -40,6 +40,7 @@ def examine(home: Path) -> list[Finding]:
     checks: list[Callable[[], Finding]] = [
         _java,
         _jars,
+        _flink,
         _redis,
         _chdb,
         _model,
@@ -82,6 +83,16 @@ def _jars() -> Finding:
         else f"{len(jars.expected_checksums())} jars, checksums right"
     )
     return Finding("kafka", not wrong, told, f"rm -r {folder}")
+
+
+def _flink() -> Finding:
+    """Flink is an extra: without it everything but `headrace flink` works."""
+    try:
+        return Finding(
+            "flink", True, f"apache-flink {metadata.version('apache-flink')}, for `headrace flink`"
+        )
+    except metadata.PackageNotFoundError:
+        return Finding("flink", True, "not installed; `headrace flink` needs: uv sync --locked --extra flink")
 
 
 def _redis() -> Finding:
