@@ -1,8 +1,9 @@
 """`headrace flink take-over`, `give-back`: the cleaning stage moves between Faust and Flink; orders in."""
 
+import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -10,11 +11,29 @@ from infra.cli.flink_options import Address, JsonOption, Parallelism, Within, te
 from infra.cli.stack import DEFAULT_HOME, HomeOption
 from infra.runtime.settings import Settings
 
+JOB: Final = "clean"
+"""The job that does what workers of ours do too."""
+
 
 def register(group: typer.Typer) -> None:
     """Add the commands to the group."""
     group.command("take-over")(take_over)
     group.command("give-back")(give_back)
+
+
+def refuse_beside_workers(home: Path) -> None:
+    """Refuse to run the job where Faust workers clean the same events.
+
+    Raises:
+        FlinkError: some do.
+    """
+    from infra.flink import group
+    from infra.flink.errors import FlinkError
+
+    if found := asyncio.run(group.members(_settings(home))):
+        raise FlinkError(
+            f"Faust workers clean ({', '.join(found)}): `headrace flink take-over` moves it to Flink"
+        )
 
 
 def take_over(

@@ -81,6 +81,7 @@ def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Show what runs, where it answers, what it takes, what serves; exits with 1 when something is down."""
+    from infra.local.cleaning import engine_of
     from infra.local.home import Home, running_record
     from infra.local.workers import gateway_url
     from infra.runtime.metrics.server import addresses
@@ -93,6 +94,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     shown["gateway"] = gateway_url(place.root)
     shown["metrics"] = addresses(place.root)
     shown["flink"] = _flink(place.root)
+    shown["cleaning"] = engine_of(place.root).value
     models, unread = _models(place.root) if healthy else ([], "")
     if as_json:
         told = {**shown, "healthy": healthy, "processes": processes, "models": models}
@@ -105,6 +107,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{'gateway':<11}{gateway}")
         if shown["flink"]:
             typer.echo(f"{'flink':<11}{shown['flink']}  (headrace flink status)")
+        typer.echo(f"{'cleaning':<11}{shown['cleaning']}")
         for name, url in shown["metrics"].items():
             typer.echo(f"{'metrics':<11}{url}  {name}")
         for model in models:

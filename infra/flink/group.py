@@ -5,7 +5,8 @@ transactions; Flink's tasks are no members, and what they commit is for show.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from infra.flink.errors import FlinkError
 from infra.runtime.control import GROUPS, Controls
+from infra.runtime.kafka.admin import coordinated
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.kafka.transactions import Transactions
@@ -44,7 +46,7 @@ async def refuse_paused(settings: Settings) -> None:
     if paused:
         raise FlinkError(f"{', '.join(paused)} paused, which the job does not heed: `headrace resume` first")
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.endpoints.kafka, client_id=_CLIENT)
-    async with connected(consumer), connected(_admin(settings)) as admin:
+    async with connected(consumer), _admin(settings) as admin:
         places = await partitions_of(settings, [topics.PARKED])
         ends, first = await consumer.end_offsets(places), await consumer.beginning_offsets(places)
         taken = await admin.list_consumer_group_offsets(_name(settings), partitions=places)
@@ -63,7 +65,7 @@ async def wait_members(settings: Settings, *, present: bool, within_s: float) ->
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
-    async with connected(_admin(settings)) as admin:
+    async with _admin(settings) as admin:
         while True:
             state, members = await _described(admin, _name(settings))
             if (state == "Stable" and members) if present else not members:
@@ -78,7 +80,7 @@ async def wait_members(settings: Settings, *, present: bool, within_s: float) ->
 
 async def members(settings: Settings) -> list[str]:
     """Return the workers that are in the group now."""
-    async with connected(_admin(settings)) as admin:
+    async with _admin(settings) as admin:
         return (await _described(admin, _name(settings)))[1]
 
 
@@ -149,8 +151,20 @@ def _name(settings: Settings) -> str:
     return settings.config.topic_prefix + _GROUP
 
 
-def _admin(settings: Settings) -> AIOKafkaAdminClient:
-    return AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id=_CLIENT)
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Connect for the length of a block.
+
+    Raises:
+        Retryable: Kafka does not answer.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.endpoints.kafka, client_id=_CLIENT)
+    try:
+        async with connected(admin):
+            await coordinated(admin, _name(settings))
+            yield admin
+    except KafkaError as error:
+        raise Retryable(f"Kafka does not answer: {error}; see `headrace status`") from error
 
 
 def _reader(settings: Settings, isolation: str) -> AIOKafkaConsumer:

@@ -138,7 +138,8 @@ def give_back(
         asyncio.run(group.commit(settings, positions))
     except HeadraceError as error:
         raise FlinkError(
-            f"{error}. The workers were not started: `headrace flink run {name} --from-savepoint last` goes on"
+            f"{error}. The workers were not started: `headrace flink run {name} --from-savepoint last` goes"
+            " on with the job"
         ) from error
     # From here on the savepoint is of the past: to go on from it would clean a second time.
     cluster.runs.put(name, msgspec.structs.replace(cluster.runs.get(name), savepoint=""))

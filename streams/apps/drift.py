@@ -98,7 +98,7 @@ class DriftWorker:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._watches = {name: DriftWatch(name, stream) for name, stream in settings.config.streams.items()}
-        self._configs = {name: _fingerprint(stream) for name, stream in settings.config.streams.items()}
+        self._configs = {name: fingerprint(stream) for name, stream in settings.config.streams.items()}
         folder = settings.home / "drift"
         self._file = CheckpointFile(folder / f"{settings.config.topic_prefix}watch.msgpack")
         self._log = AlertLog(settings)
@@ -305,7 +305,7 @@ class DriftWorker:
             self._left_out[what] += 1
 
 
-def _fingerprint(stream: Stream) -> str:
+def fingerprint(stream: Stream) -> str:
     """Return a digest of what a watch's memory depends on."""
     text = f"{stream.kind}|{stream.drift.model_dump_json()}|{stream.model and stream.model.task}"
     return hashlib.sha256(text.encode()).hexdigest()
