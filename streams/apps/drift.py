@@ -7,7 +7,6 @@ sent again, so a restart neither forgets nor cries twice. Delivery to people is 
 """
 
 import asyncio
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -29,10 +28,9 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.clean import Clean
 from schemas.codec import decode
-from schemas.config import Stream
 from schemas.copies import Copies
 from schemas.dead import Dead
-from schemas.drift import DriftAlert, Signal
+from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
 from schemas.record import Coordinates
@@ -43,8 +41,9 @@ from streams.drift.answer import Answer
 from streams.drift.batch import CleanBatch
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
+from streams.drift.fingerprint import fingerprint
 from streams.drift.levels import StreamLevels
-from streams.drift.log import GROUP, AlertLog, written_alerts
+from streams.drift.log import GROUP, AlertLog, remind, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)
@@ -156,13 +155,7 @@ class DriftWorker:
             if checkpoint is not None and kept.get(name) == self._configs[name]:
                 watch.restore(checkpoint.watches[name])
                 continue
-            for alert in written:
-                if (
-                    alert.stream == name
-                    and alert.signal is not Signal.ROLLBACK
-                    and "test" not in alert.evidence
-                ):
-                    watch.seen(alert)
+            remind(watch, written)
         await self._seek(consumer, {} if checkpoint is None else checkpoint.positions)
         unsent = [alert for alert in checkpoint.outbox if alert.id not in known] if checkpoint else []
         if unsent:
@@ -303,9 +296,3 @@ class DriftWorker:
             _log.warning("drift_record.left_out", what=what, why=why)
         if what in self._left_out or len(self._left_out) < 100:
             self._left_out[what] += 1
-
-
-def fingerprint(stream: Stream) -> str:
-    """Return a digest of what a watch's memory depends on."""
-    text = f"{stream.kind}|{stream.drift.model_dump_json()}|{stream.model and stream.model.task}"
-    return hashlib.sha256(text.encode()).hexdigest()
