@@ -66,8 +66,8 @@ def submit(
         .name("clean")
         .uid("clean")
     )
-    table_environment.create_temporary_view("cleaned", table_environment.from_data_stream(cleaned))
-    return table_environment.execute_sql(tables.UNPACKED)
+    table_environment.create_temporary_view("written", table_environment.from_data_stream(cleaned))
+    return table_environment.execute_sql(tables.unpacked(outputs(prefix)))
 
 
 def packed(

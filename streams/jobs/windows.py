@@ -72,8 +72,8 @@ def submit(told: JobOptions, clock: Clock) -> TableResult:
         .name("watch")
         .uid("watch")
     )
-    table_environment.create_temporary_view("cleaned", table_environment.from_data_stream(raised))
-    return table_environment.execute_sql(tables.UNPACKED)
+    table_environment.create_temporary_view("written", table_environment.from_data_stream(raised))
+    return table_environment.execute_sql(tables.unpacked(alerts))
 
 
 def by_streams(run: Any) -> Iterator[tuple[str, bytes]]:

@@ -62,14 +62,18 @@ def cleaned(start: datetime, seed: int = 3) -> list[Clean]:
         shifted = EVENTS // 3 <= number < 2 * EVENTS // 3
         time = start + timedelta(seconds=number / RATE)
         place = Coordinates("events.raw", 0, number)
-        same = {"id": str(number), "time": time, "raw": place}
-        if number % 2:
-            values = {"level": rng.gauss(3.0 if shifted else 0.0, 1.0), "load": rng.random()}
-            made.append(Clean(stream="plant", kind=Kind.SENSOR, source="grid/1", values=values, **same))
-        else:
-            text = "UNION SELECT password FROM users--" if shifted else " ".join(rng.choices(WORDS, k=5))
-            made.append(Clean(stream="requests", kind=Kind.API, source="shop/1", text=text, **same))
+        made.append((_sensor if number % 2 else _request)(rng, str(number), time, place, shifted))
     return made
+
+
+def _sensor(rng: Random, id: str, time: datetime, raw: Coordinates, shifted: bool) -> Clean:
+    values = {"level": rng.gauss(3.0 if shifted else 0.0, 1.0), "load": rng.random()}
+    return Clean(stream="plant", kind=Kind.SENSOR, source="grid/1", id=id, time=time, raw=raw, values=values)
+
+
+def _request(rng: Random, id: str, time: datetime, raw: Coordinates, shifted: bool) -> Clean:
+    text = "UNION SELECT password FROM users--" if shifted else " ".join(rng.choices(WORDS, k=5))
+    return Clean(stream="requests", kind=Kind.API, source="shop/1", id=id, time=time, raw=raw, text=text)
 
 
 def in_memory(events: Sequence[Clean]) -> list[Told]:
@@ -106,11 +110,12 @@ async def on_flink(
     name = settings.config.topic_prefix
     arguments = ["--bootstrap", settings.endpoints.kafka, "--config", environment["HEADRACE_CONFIG"]]
     module = "streams.jobs.windows"
-    await publish(settings, events[: len(events) * 6 // 10])
+    before = len(events) * 2 // 3
+    await publish(settings, events[:before])
     await asyncio.to_thread(control.run, cluster, name, module, 2, arguments)
     await alerts(settings, 2)
     await asyncio.to_thread(control.stop, cluster, name, "", 60.0)
-    await publish(settings, events[len(events) * 6 // 10 :])
+    await publish(settings, events[before:])
     await asyncio.to_thread(control.run, cluster, name, module, 1, arguments, "last")
     try:
         return await alerts(settings, count)
@@ -127,7 +132,8 @@ async def test_engines_tell_of_the_same_drifts(
     tmp_path: Path,
 ) -> None:
     """The same alerts and recoveries, each once, from the same windows."""
-    events = cleaned(datetime.now(UTC) - timedelta(minutes=10))
+    recent_s = (datetime.now(UTC) - timedelta(minutes=10)).timestamp()
+    events = cleaned(datetime.fromtimestamp(recent_s // WINDOW_S * WINDOW_S, UTC))  # as windows begin
     specified = in_memory(events)
     assert {(one.stream, one.recovered) for one in specified} == {
         (stream, over) for stream in ("plant", "requests") for over in (False, True)
