@@ -39,14 +39,14 @@ kind = "api"
 kind = "sensor"
 {WATCHED}
 """
-EVENTS = 9000
+EVENTS = 18_000
 RATE = 200
 AT_ONCE = 500
 WORDS = ("red", "blue", "teapot", "lamp", "jacket", "shoes", "cart", "order", "size", "page")
 
 
 class Told(NamedTuple):
-    """What must be the same of an alert; its moment, by up to a window."""
+    """What must be the same of an alert; of a raised one its moment too, by up to a window."""
 
     stream: str
     signal: str
@@ -144,7 +144,8 @@ async def test_engines_tell_of_the_same_drifts(
     found = await run(events, settings, environment, len(specified), flink)
     assert [one[:3] for one in found] == [one[:3] for one in specified]
     for one, other in zip(found, specified, strict=True):
-        assert abs(one.since_s - other.since_s) <= WINDOW_S
+        # When it is over is told at the end of a batch, so by how far event time had come by then.
+        assert one.recovered or abs(one.since_s - other.since_s) <= WINDOW_S
 
 
 async def publish(settings: Settings, events: Sequence[Clean]) -> None:
