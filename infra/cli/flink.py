@@ -13,7 +13,7 @@ UP_TIMEOUT_S: Final = 180.0
 DOWN_TIMEOUT_S: Final = 60.0
 
 JobName = Annotated[
-    str, typer.Argument(metavar="JOB", help="clean, backfill, or probe, which reads no topic.")
+    str, typer.Argument(metavar="JOB", help="clean, backfill, windows, or probe, which reads no topic.")
 ]
 JobNameOrId = Annotated[str, typer.Argument(metavar="JOB", help="Its name, or Flink's id of it.")]
 
