@@ -3,7 +3,8 @@
 A watch is megabytes of windows and references, too much to write with every batch. But what it does follows
 from its records and the moments at which it took them; so these are written, one entry a run, and a snapshot
 in their place once they are many. A restored watch takes the runs since again, and its alerts are dropped:
-those were in the checkpoint's transaction.
+those were in the checkpoint's transaction. Only what a snapshot leaves out on purpose begins anew there: the
+blocks of events that the watch of quality was filling.
 """
 
 from collections.abc import Sequence
