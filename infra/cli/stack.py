@@ -88,13 +88,14 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
 
     place = Home(home.absolute())
     record = _guarded(lambda: running_record(place), as_json)
-    processes = [_seen(process) for process in record["processes"]]
+    engine = engine_of(place.root)
+    processes = [_seen(one) for one in record["processes"] if not _given_over(one, engine.value)]
     healthy = record["state"] == "ready" and all(process["state"] == "running" for process in processes)
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
     shown["metrics"] = addresses(place.root)
     shown["flink"] = _flink(place.root)
-    shown["cleaning"] = engine_of(place.root).value
+    shown["cleaning"] = engine.value
     models, unread = _models(place.root) if healthy else ([], "")
     if as_json:
         told = {**shown, "healthy": healthy, "processes": processes, "models": models}
@@ -166,6 +167,11 @@ def _seen(process: dict[str, Any]) -> dict[str, Any]:
         (datetime.now(UTC) - datetime.fromisoformat(process["started"])).total_seconds(), 1
     )
     return row
+
+
+def _given_over(process: dict[str, Any], engine: str) -> bool:
+    """Tell whether a worker was stopped because Flink does its work."""
+    return engine == "flink" and process["name"] == "streams" and process["state"] == "stopped"
 
 
 def _flink(root: Path) -> str:
