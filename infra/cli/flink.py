@@ -1,33 +1,21 @@
 """`headrace flink`: a local Flink cluster, and jobs on it or another; orders in, jobs and savepoints out."""
 
 import json
-import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
+from infra.cli import flink_handover as handover
+from infra.cli.flink_options import Address, JsonOption, Parallelism, Within, tell, teller, topics_of
 from infra.cli.stack import DEFAULT_HOME, HomeOption
 
 UP_TIMEOUT_S: Final = 180.0
 DOWN_TIMEOUT_S: Final = 60.0
 
-Address = Annotated[
-    str,
-    typer.Option(
-        envvar="HEADRACE_FLINK",
-        help="http://HOST:PORT of a cluster's REST interface.",
-        show_default="the local cluster",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 JobName = Annotated[
-    str, typer.Argument(metavar="JOB", help="clean, backfill, or probe, which reads no topic.")
+    str, typer.Argument(metavar="JOB", help="clean, backfill, windows, or probe, which reads no topic.")
 ]
 JobNameOrId = Annotated[str, typer.Argument(metavar="JOB", help="Its name, or Flink's id of it.")]
-Within = Annotated[float, typer.Option(min=1, help="Seconds that a savepoint may take.")]
-Parallelism = Annotated[int, typer.Option(min=1, max=128, help="Parallel tasks of each part of the job.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command("run", context_settings=own)(run)
     for command in (status, savepoint, stop, rescale, down):
         group.command(command.__name__)(command)
+    handover.register(group)
     app.add_typer(group, name="flink")
 
 
@@ -71,7 +60,7 @@ def up(
     locked(place).release()  # says so at once when a cluster runs there
     shape = msgspec.json.encode(Shape(taskmanagers=taskmanagers, slots=slots)).decode()
     arguments = [str(home.absolute()), shape]
-    record = detached.start("infra.flink.supervise", arguments, place, UP_TIMEOUT_S, _teller(as_json))
+    record = detached.start("infra.flink.supervise", arguments, place, UP_TIMEOUT_S, teller(as_json))
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
@@ -126,30 +115,17 @@ def run(
     arguments = [
         "--checkpoint-ms",
         str(checkpoint_ms),
-        *(_topics(home, group, transactional_prefix) if job != PROBE else []),
+        *(topics_of(home, group, transactional_prefix) if job != PROBE else []),
     ]
     arguments += context.args
+    if job == handover.JOB and not group:
+        handover.refuse_beside_workers(home)
     found = control.run(cluster, job, module, parallelism, arguments, from_savepoint)
-    _tell(
+    tell(
         as_json,
         {"job": job, "id": found.job, "parallelism": parallelism, "from_savepoint": from_savepoint},
         f"{job} runs as job {found.job}, parallelism {parallelism}\nnext: headrace flink status",
     )
-
-
-def _topics(home: Path, group: str, transactional_prefix: str) -> list[str]:
-    """Return the arguments that say which topics a job reads and writes, and as whom."""
-    from infra.runtime.settings import config_path, load
-
-    settings = load({**os.environ, "HEADRACE_HOME": str(home)})
-    given = {
-        "--bootstrap": settings.endpoints.kafka,
-        "--config": str(config_path()) if config_path().is_file() else "",
-        "--prefix": settings.config.topic_prefix,
-        "--group": group,
-        "--transactional-prefix": transactional_prefix,
-    }
-    return [word for name, value in given.items() if value for word in (name, value)]
 
 
 def savepoint(
@@ -166,7 +142,7 @@ def savepoint(
     from infra.flink import control
 
     path = control.savepoint(control.cluster_of(home, address), job, folder, within)
-    _tell(as_json, {"job": job, "savepoint": path}, path)
+    tell(as_json, {"job": job, "savepoint": path}, path)
 
 
 def stop(
@@ -187,11 +163,11 @@ def stop(
 
     if no_savepoint:
         control.cancel(control.cluster_of(home, address), job)
-        _tell(as_json, {"job": job, "savepoint": None}, f"cancelled {job}, without a savepoint")
+        tell(as_json, {"job": job, "savepoint": None}, f"cancelled {job}, without a savepoint")
         return
     path = control.stop(control.cluster_of(home, address), job, folder, within)
     told = f"stopped {job}; savepoint {path}\nnext: headrace flink run {job} --from-savepoint last"
-    _tell(as_json, {"job": job, "savepoint": path}, told)
+    tell(as_json, {"job": job, "savepoint": path}, told)
 
 
 def rescale(
@@ -209,8 +185,8 @@ def rescale(
     from infra.flink import control
 
     cluster = control.cluster_of(home, address)
-    found = control.rescale(cluster, job, parallelism, within, _teller(as_json))
-    _tell(
+    found = control.rescale(cluster, job, parallelism, within, teller(as_json))
+    tell(
         as_json,
         {"job": job, "id": found.job, "parallelism": parallelism},
         f"{job} runs as job {found.job}, parallelism {parallelism}",
@@ -229,12 +205,3 @@ def status(home: HomeOption = DEFAULT_HOME, address: Address = "", as_json: Json
         show(found)
     if not found["healthy"]:
         raise typer.Exit(1)
-
-
-def _teller(as_json: bool) -> Callable[[str], None]:
-    """Progress goes to stderr, so that standard output holds the result alone."""
-    return lambda line: None if as_json else typer.echo(line, err=True)
-
-
-def _tell(as_json: bool, value: dict[str, Any], text: str) -> None:
-    typer.echo(json.dumps(value) if as_json else text)

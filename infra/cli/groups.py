@@ -4,7 +4,6 @@ A reset moves a group's committed offsets while nobody runs in it. Kafka itself 
 worker that starts in the same moment cannot be overtaken.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from infra.runtime.control import GROUPS
+from infra.runtime.kafka.admin import coordinated
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.settings import Settings
@@ -33,8 +33,6 @@ INPUTS: Final[Mapping[Stage, tuple[Topic, ...]]] = {
 
 MARGIN: Final = 0.95
 """Part of the dedupe window that a reset may reach back: the rest is the time until the worker has read."""
-
-_COORDINATOR_WITHIN_S: Final = 10.0
 
 To = Literal["earliest", "latest"] | datetime
 
@@ -94,23 +92,10 @@ async def _clients(settings: Settings) -> AsyncIterator[tuple[AIOKafkaAdminClien
     admin, consumer = AIOKafkaAdminClient(**options), AIOKafkaConsumer(**options)
     try:
         async with connected(admin), connected(consumer):
-            await _coordinated(settings, admin)
+            await coordinated(admin, settings.config.topic_prefix + GROUPS[Stage.CLEAN])
             yield admin, consumer
     except KafkaError as error:
         raise Retryable(f"Kafka does not answer: {error}; see `headrace status`") from error
-
-
-async def _coordinated(settings: Settings, admin: AIOKafkaAdminClient) -> None:
-    """Wait until Kafka knows who keeps the groups: a new broker finds out at the first question."""
-    deadline = asyncio.get_running_loop().time() + _COORDINATOR_WITHIN_S
-    while True:
-        try:
-            await admin.find_coordinator(settings.config.topic_prefix + GROUPS[Stage.CLEAN])
-            return
-        except KafkaError as error:
-            if not error.retriable or asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.2)
 
 
 async def parked(settings: Settings) -> int:

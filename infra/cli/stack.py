@@ -82,19 +82,22 @@ def down(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Show what runs, where it answers, what it takes, what serves; exits with 1 when something is down."""
+    from infra.local.cleaning import engine_of
     from infra.local.home import Home, running_record
     from infra.local.workers import gateway_grpc, gateway_url
     from infra.runtime.metrics.server import addresses
 
     place = Home(home.absolute())
     record = _guarded(lambda: running_record(place), as_json)
-    processes = [_seen(process) for process in record["processes"]]
+    engine = engine_of(place.root)
+    processes = [_seen(one) for one in record["processes"] if not _given_over(one, engine.value)]
     healthy = record["state"] == "ready" and all(process["state"] == "running" for process in processes)
     shown = {name: record[name] for name in ("state", "kafka", "redis", "clickhouse", "supervisor_pid")}
     shown["gateway"] = gateway_url(place.root)
     shown["grpc"] = gateway_grpc(place.root)
     shown["metrics"] = addresses(place.root)
     shown["flink"] = _flink(place.root)
+    shown["cleaning"] = engine.value
     models, unread = _models(place.root) if healthy else ([], "")
     if as_json:
         told = {**shown, "healthy": healthy, "processes": processes, "models": models}
@@ -108,6 +111,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
             typer.echo(f"{'grpc':<11}{shown['grpc']}")
         if shown["flink"]:
             typer.echo(f"{'flink':<11}{shown['flink']}  (headrace flink status)")
+        typer.echo(f"{'cleaning':<11}{shown['cleaning']}")
         for name, url in shown["metrics"].items():
             typer.echo(f"{'metrics':<11}{url}  {name}")
         for model in models:
@@ -166,6 +170,11 @@ def _seen(process: dict[str, Any]) -> dict[str, Any]:
         (datetime.now(UTC) - datetime.fromisoformat(process["started"])).total_seconds(), 1
     )
     return row
+
+
+def _given_over(process: dict[str, Any], engine: str) -> bool:
+    """Tell whether a worker was stopped because Flink does its work."""
+    return engine == "flink" and process["name"] == "streams" and process["state"] == "stopped"
 
 
 def _flink(root: Path) -> str:

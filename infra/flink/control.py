@@ -69,6 +69,19 @@ def run(
         FlinkError: it runs already, the cluster has too few slots, does not take it, or it fails at once.
         StackError: Flink or Java is not installed here.
     """
+    refuse(cluster, name, parallelism)
+    found = Run("", cluster.address, module, parallelism, tuple(arguments))
+    path = _resolved(name, savepoint, cluster.runs.all().get(name))
+    with Rest(cluster.address) as rest:
+        return _submitted(cluster, rest, name, found, path)
+
+
+def refuse(cluster: Cluster, name: str, parallelism: int) -> None:
+    """Refuse a job that could not be run now.
+
+    Raises:
+        FlinkError: it runs already, or the cluster has too few slots.
+    """
     known = cluster.runs.all().get(name)
     with Rest(cluster.address) as rest:
         if known is not None and known.address == cluster.address and _lives(rest, known.job):
@@ -77,9 +90,7 @@ def run(
                 f" flink rescale {name} N`"
             )
         free = sum(found["free_slots"] for found in rest.taskmanagers())
-        _refuse_more_than(free, "free", parallelism)
-        found = Run("", cluster.address, module, parallelism, tuple(arguments))
-        return _submitted(cluster, rest, name, found, _resolved(name, savepoint, known))
+    _refuse_more_than(free, "free", parallelism)
 
 
 def savepoint(cluster: Cluster, name: str, folder: str, within_s: float) -> str:

@@ -82,13 +82,14 @@ def submit(folder: Path, address: str, job: Submission) -> str:
 
 def told(output: str, lines: int = 12) -> str:
     """Return what of the client's output says why: Python's last error, else the innermost Java cause."""
-    kept = [line for line in output.splitlines() if not line.lstrip().startswith("at ")]
+    lines_of = (line for line in output.splitlines() if "Python process exits with code" not in line)
+    kept = [line for line in lines_of if not line.lstrip().startswith("at ")]
     causes = [line.strip() for line in kept if line.startswith("Caused by: ")]
     python = [
-        line.strip() for line in kept if re.match(r"[\w.]+(Error|Exception|Rejected|Fatal|Exit): ", line)
+        line.strip() for line in kept if re.match(r"(: )?[\w.]+(Error|Exception|Rejected|Fatal|Exit): ", line)
     ]
     if python or causes:
-        return (python or causes)[-1].removeprefix("Caused by: ")
+        return (python or causes)[-1].removeprefix("Caused by: ").removeprefix(": ")
     return "\n" + "\n".join(kept[-lines:])
 
 

@@ -32,6 +32,7 @@ __all__ = ["Endpoints", "ProcessSpec", "ProcessState", "Stack", "StackSettings",
 
 log = get_logger(__name__)
 
+_WAKE_S = 0.5
 USUAL_PORTS = {"kafka": 9092, "kafka-controller": 9093, "redis": 6379, "clickhouse": 8123}
 
 
@@ -119,21 +120,24 @@ class Stack:
             lease.release()
         self._leases.clear()
 
-    def wait(self) -> None:
-        """Block until SIGTERM or SIGINT; to be called from the main thread, with ``stop`` after it."""
+    def wait(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Block until SIGTERM or SIGINT; to be called from the main thread, with ``stop`` after it.
+
+        `meanwhile` is called again and again.
+        """
         before = {
             sig: signal.signal(sig, lambda *_: self._stopping.set())
             for sig in (signal.SIGTERM, signal.SIGINT)
         }
         try:
-            self._wait()
+            self._wait(meanwhile)
         finally:
             for sig, handler in before.items():
                 signal.signal(sig, handler)
 
-    def _wait(self) -> None:
-        while not self._stopping.wait(1.0):
-            continue  # waking each second lets Python run a handler whose signal another thread got
+    def _wait(self, meanwhile: Callable[[], None]) -> None:
+        while not self._stopping.wait(_WAKE_S):  # waking lets Python run a signal's handler, whoever got it
+            meanwhile()
 
     def __enter__(self) -> Self:
         self.start()

@@ -17,7 +17,7 @@ def hold(home: Path, *, workers: bool, progress: Callable[[str], None]) -> None:
         signal.signal(sig, _interrupted)
     with Stack(home, workers=(lambda: _worker_specs(home)) if workers else (), progress=progress) as stack:
         progress("ready")
-        stack.wait()
+        stack.wait(_following(stack, home) if workers else lambda: None)
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, signal.SIG_IGN)  # a second Ctrl-C must not cut the orderly stop short
 
@@ -27,9 +27,16 @@ def _interrupted(*_: object) -> None:
 
 
 def _worker_specs(home: Path) -> Sequence[ProcessSpec]:
+    from infra.local.cleaning import workers_of
     from infra.local.workers import worker_specs
 
-    return worker_specs(home)
+    return worker_specs(home, workers=workers_of(home))
+
+
+def _following(stack: Stack, home: Path) -> Callable[[], None]:
+    from infra.local import cleaning
+
+    return lambda: cleaning.follow(stack, home)
 
 
 def main() -> None:

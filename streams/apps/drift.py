@@ -7,7 +7,6 @@ sent again, so a restart neither forgets nor cries twice. Delivery to people is 
 """
 
 import asyncio
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -31,10 +30,10 @@ from infra.runtime.log import get_logger
 from infra.runtime.settings import Settings
 from schemas.clean import Clean
 from schemas.codec import decode
-from schemas.config import Headrace, Stream
+from schemas.config import Headrace
 from schemas.copies import Copies
 from schemas.dead import Dead
-from schemas.drift import DriftAlert, Signal
+from schemas.drift import DriftAlert
 from schemas.errors import Rejected, Retryable
 from schemas.label import Label
 from schemas.record import Coordinates
@@ -45,8 +44,9 @@ from streams.drift.answer import Answer
 from streams.drift.batch import CleanBatch
 from streams.drift.board import publish_levels
 from streams.drift.checkpoint import Checkpoint, CheckpointFile
+from streams.drift.fingerprint import fingerprint
 from streams.drift.levels import StreamLevels
-from streams.drift.log import GROUP, AlertLog, written_alerts
+from streams.drift.log import GROUP, AlertLog, remind, written_alerts
 from streams.drift.watch import DriftWatch
 
 _log = get_logger(__name__)
@@ -109,7 +109,7 @@ class DriftWorker:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._watches = {name: DriftWatch(name, stream) for name, stream in settings.config.streams.items()}
-        self._configs = {name: _fingerprint(stream) for name, stream in settings.config.streams.items()}
+        self._configs = {name: fingerprint(stream) for name, stream in settings.config.streams.items()}
         folder = settings.home / "drift"
         self._file = CheckpointFile(folder / f"{settings.config.topic_prefix}watch.msgpack")
         self._log = AlertLog(settings)
@@ -129,7 +129,7 @@ class DriftWorker:
         """Watch by other settings from here on; a checkpoint says so at once, for a restart begins by it."""
         for name, watch in self._watches.items():
             watch.take(config.streams[name])
-            self._configs[name] = _fingerprint(config.streams[name])
+            self._configs[name] = fingerprint(config.streams[name])
         self._unsaved = True
 
     async def run(self) -> None:
@@ -175,13 +175,7 @@ class DriftWorker:
             if checkpoint is not None and kept.get(name) == self._configs[name]:
                 watch.restore(checkpoint.watches[name])
                 continue
-            for alert in written:
-                if (
-                    alert.stream == name
-                    and alert.signal is not Signal.ROLLBACK
-                    and "test" not in alert.evidence
-                ):
-                    watch.seen(alert)
+            remind(watch, written)
         await self._seek(consumer, {} if checkpoint is None else checkpoint.positions)
         unsent = [alert for alert in checkpoint.outbox if alert.id not in known] if checkpoint else []
         if unsent:
@@ -323,9 +317,3 @@ class DriftWorker:
             _log.warning("drift_record.left_out", what=what, why=why)
         if what in self._left_out or len(self._left_out) < 100:
             self._left_out[what] += 1
-
-
-def _fingerprint(stream: Stream) -> str:
-    """Return a digest of what a watch's memory depends on."""
-    text = f"{stream.kind}|{stream.drift.model_dump_json()}|{stream.model and stream.model.task}"
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -9,9 +9,10 @@ from infra.runtime.kafka import lifecycle
 from infra.runtime.kafka.follow import follow
 from infra.runtime.settings import Settings
 from schemas.codec import decode, encode
-from schemas.drift import DriftAlert
+from schemas.drift import DriftAlert, Signal
 from schemas.errors import Fatal, Rejected, Retryable
 from schemas.topics import ALERTS
+from streams.drift.watch import DriftWatch
 
 GROUP = "drift"
 
@@ -67,3 +68,14 @@ async def written_alerts(settings: Settings) -> list[DriftAlert]:
         except Rejected:
             continue
     return found
+
+
+def remind(watch: DriftWatch, written: Iterable[DriftAlert]) -> None:
+    """Tell a watch without a memory of the alerts of its stream; tests of delivery and rollbacks are none."""
+    for alert in written:
+        if (
+            alert.stream == watch.name
+            and alert.signal is not Signal.ROLLBACK
+            and "test" not in alert.evidence
+        ):
+            watch.seen(alert)

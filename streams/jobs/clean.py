@@ -50,7 +50,7 @@ def submit(
         Fatal: topics whose partitions go together have not equally many.
     """
     home = asyncio.run(prepare(told.settings()))
-    table_environment = StreamTableEnvironment.create(_environment(told, name))
+    table_environment = StreamTableEnvironment.create(environment(told, name))
     table_environment.get_config().set("table.local-time-zone", "UTC")
     prefix = told.settings().config.topic_prefix
     inputs = [prefix + topic.name for topic in read]
@@ -66,8 +66,8 @@ def submit(
         .name("clean")
         .uid("clean")
     )
-    table_environment.create_temporary_view("cleaned", table_environment.from_data_stream(cleaned))
-    return table_environment.execute_sql(tables.UNPACKED)
+    table_environment.create_temporary_view("written", table_environment.from_data_stream(cleaned))
+    return table_environment.execute_sql(tables.unpacked(outputs(prefix)))
 
 
 def packed(
@@ -90,7 +90,8 @@ def packed(
     return pd.Series(pack(Columns(*ends, headers)), dtype=object)
 
 
-def _environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
+def environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
+    """Return the environment of a job that commits its outputs with its checkpoints."""
     settings = {
         "pipeline.name": name,
         "pipeline.object-reuse": "true",

@@ -75,7 +75,7 @@ class CleanLane(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no t
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Read the settings and open the state."""
-        _log_through_flink()
+        log_through_flink()
         self._settings: Settings = self._options.settings()
         self._clock: Clock = SystemClock()
         self._now = self._clock.now()
@@ -145,7 +145,7 @@ def written_type() -> TypeInformation:
     return Types.ROW_NAMED(["topic", "records"], [Types.STRING(), Types.OBJECT_ARRAY(record)])
 
 
-def _log_through_flink() -> None:
+def log_through_flink() -> None:
     """Leave the logs to the standard library's root, whose handler is Flink's, as is `print`."""
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, structlog.processors.JSONRenderer()],

@@ -62,6 +62,12 @@ def pack(columns: Columns) -> list[bytes | None]:
     return packed
 
 
+def repack(records: Sequence[PackedRecord]) -> bytes:
+    """Return a blob of records of one partition."""
+    first = records[0]
+    return _encode((first.topic, first.partition, [record[2:] for record in records]))
+
+
 def unpack(blob: bytes) -> list[PackedRecord]:
     """Return the records of a blob, all of one partition, in their order."""
     topic, partition, records = _DECODER.decode(blob)

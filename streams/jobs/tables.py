@@ -20,7 +20,7 @@ CREATE TEMPORARY TABLE incoming (
 
 _SINK: Final = """
 CREATE TEMPORARY TABLE outgoing (
-  `topic` STRING METADATA,
+  {topic}
   `headers` MAP<STRING, BYTES> METADATA,
   `key` BYTES,
   `value` BYTES
@@ -38,9 +38,9 @@ SELECT `partition`, `run` FROM (
 """
 """Packs the records; maps do not reach Python's Arrow batches, so a record's headers go as two arrays."""
 
-UNPACKED: Final = """
+_UNPACKED: Final = """
 INSERT INTO outgoing
-SELECT `topic`, `headers`, `key`, `value` FROM cleaned
+SELECT {topic} `headers`, `key`, `value` FROM written
 CROSS JOIN UNNEST(`records`) AS record (`key`, `value`, `headers`)
 """
 
@@ -83,7 +83,13 @@ def sink(bootstrap: str, topics: Sequence[str], transactional_prefix: str) -> st
         "sink.delivery-guarantee": "exactly-once",
         "sink.transactional-id-prefix": transactional_prefix,
     }
-    return _SINK.format(options=_options(options))
+    topic = "`topic` STRING METADATA," if len(topics) > 1 else ""
+    return _SINK.format(options=_options(options), topic=topic)
+
+
+def unpacked(topics: Sequence[str]) -> str:
+    """Return the statement that writes what the view `written` has; of one topic records do not name it."""
+    return _UNPACKED.format(topic="`topic`," if len(topics) > 1 else "")
 
 
 def _options(options: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Endpoints, Settings, load, parse
 from schemas import topics
-from streams.engines.memory import MemoryEngine
+from streams.engines.memory import INPUTS, MemoryEngine
 from tests.installation import environment_of, start_worker
 from tests.parity.inputs import CONFIG, PARTITIONS, Published
 from tests.parity.outcome import Outcome, outcome
@@ -24,8 +24,8 @@ from tests.waiting import aeventually
 OUTPUTS = (topics.CLEAN, topics.DEAD, topics.COPIES, topics.DEDUPE_LOG)
 
 
-def in_memory(records: Sequence[Published], now: datetime) -> Outcome:
-    """Run the specification."""
+def in_memory(records: Sequence[Published], now: datetime, *, forwarded: bool = True) -> Outcome:
+    """Run the specification, over what was forwarded to its home or not."""
     streams = parse(CONFIG.replace("{prefix}", ""), "the test").streams
     engine = MemoryEngine(streams, partitions=PARTITIONS, partition_of=partition_of)
     for record in records:
@@ -36,7 +36,10 @@ def in_memory(records: Sequence[Published], now: datetime) -> Outcome:
             headers=record.headers,
             partition=record.partition,
         )
-    engine.run(now)
+    for topic in INPUTS if forwarded else INPUTS[:1]:
+        for partition in range(PARTITIONS):
+            while engine.step(topic, partition, now) is not None:
+                continue
     return outcome(
         (topic.name, record.partition, record.key, record.value or b"")
         for topic in OUTPUTS
@@ -96,9 +99,15 @@ async def on_flink_moved(
 
 
 async def backfilled(
-    records: Sequence[Published], stack: Endpoints, prefix: str, folder: Path, cluster: Cluster
+    records: Sequence[Published],
+    stack: Endpoints,
+    prefix: str,
+    folder: Path,
+    cluster: Cluster,
+    *,
+    letters: int,
 ) -> Outcome:
-    """Publish all, and run the bounded job over the first half, until it ends by itself."""
+    """Publish all, and run the bounded job over the first half, until it ends and so many were rejected."""
     environment = environment_of(stack, folder, CONFIG.replace("{prefix}", prefix))
     settings = load(environment)
     await publish(settings, records)
@@ -107,11 +116,19 @@ async def backfilled(
     arguments = ["--bootstrap", stack.kafka, "--config", environment["HEADRACE_CONFIG"], "--end", until]
     job = control.run(cluster, prefix, "streams.jobs.backfill", 2, arguments).job
 
+    found = Outcome()
+
     async def finished() -> bool:
         return any(job == known.id and known.state == "FINISHED" for _, known in control.jobs(cluster))
 
+    async def visible() -> bool:  # brokers mark a transaction's partitions after they confirmed its commit
+        nonlocal found
+        found = await committed(settings)
+        return len(found.dead) >= letters
+
     await aeventually(finished, timeout_s=60, every_s=0.5)
-    return await committed(settings)
+    await aeventually(visible, timeout_s=20, every_s=0.5)
+    return found
 
 
 async def from_faust_to_flink(

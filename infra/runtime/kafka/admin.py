@@ -1,9 +1,10 @@
 """Creates the topics that the contracts name; run by every worker at its start, so none has to be first."""
 
+import asyncio
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.log import get_logger
@@ -13,6 +14,7 @@ from schemas.topics import TOPICS
 
 _log = get_logger(__name__)
 _REPLICAS: Final = 3
+_COORDINATOR_WITHIN_S: Final = 10.0
 
 
 async def create_topics(settings: Settings) -> list[str]:
@@ -42,6 +44,23 @@ async def create_topics(settings: Settings) -> list[str]:
             ]
         )
         return _created(response.topic_errors)
+
+
+async def coordinated(admin: AIOKafkaAdminClient, group: str) -> None:
+    """Wait until Kafka knows who keeps the groups: a new broker finds out at the first question.
+
+    Raises:
+        KafkaError: it does not find out in time.
+    """
+    deadline = asyncio.get_running_loop().time() + _COORDINATOR_WITHIN_S
+    while True:
+        try:
+            await admin.find_coordinator(group)
+            return
+        except KafkaError as error:
+            if not error.retriable or asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.2)
 
 
 def _created(topic_errors: list[tuple[str, int, str]]) -> list[str]:

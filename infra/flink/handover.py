@@ -1,0 +1,162 @@
+"""Moves the cleaning stage between engines: Faust's workers stop and the Flink job starts, or the other way.
+
+Two things must go over whole: the positions in the input, and what was cleaned already. The second lies in
+`dedupe.log`, which both engines write in the transactions of their outputs and read when they begin. The
+first are the group's offsets: a worker's are in its transactions too; a job's are those of the savepoint that
+it was stopped with. In between nobody cleans, and events wait in Kafka.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from infra.flink import control, group
+from infra.flink.control import Cluster
+from infra.flink.errors import FlinkError
+from infra.flink.jobs import MODULES, Run
+from infra.flink.rest import Rest
+from infra.flink.savepoints import source_positions
+from infra.local.cleaning import Engine, choose
+from infra.local.errors import NotRunningError
+from infra.local.home import Home, running_record
+from infra.runtime.settings import Settings
+from schemas.errors import HeadraceError
+
+JOB: Final = "clean"
+_LEFT_WITHIN_S: Final = 30.0
+_BACK_WITHIN_S: Final = 60.0
+_POLL_S: Final = 0.05
+
+Say = Callable[[str], None]
+
+
+class Workers(Protocol):
+    """The Faust workers of the cleaning stage, wherever they run."""
+
+    def stop(self) -> None:
+        """Let them finish what they have in hand and end; nothing starts them again."""
+        ...
+
+    def start(self) -> None:
+        """Run them again."""
+        ...
+
+
+class LocalWorkers:
+    """The worker of `headrace up` in a data folder; while no stack runs there, only the choice is kept."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def stop(self) -> None:
+        """Choose Flink, and wait until the supervisor has stopped the worker."""
+        choose(self._home, Engine.FLINK)
+        self._wait(lambda state: state in {None, "stopped", "failed"})
+
+    def start(self) -> None:
+        """Choose Faust, and wait until the supervisor has started the worker."""
+        choose(self._home, Engine.FAUST)
+        self._wait(lambda state: state == "running")
+
+    def _wait(self, reached: Callable[[str | None], bool]) -> None:
+        deadline = time.monotonic() + _LEFT_WITHIN_S
+        place = Home(self._home.absolute())
+        while True:
+            try:
+                processes = running_record(place)["processes"]
+            except NotRunningError:
+                return
+            state = next((seen["state"] for seen in processes if seen["name"] == "streams"), None)
+            if reached(state):
+                return
+            if time.monotonic() > deadline:
+                raise FlinkError(
+                    f"the streams worker is {state} after {_LEFT_WITHIN_S:.0f} s: headrace status"
+                )
+            time.sleep(_POLL_S)
+
+
+def take_over(
+    cluster: Cluster,
+    settings: Settings,
+    workers: Workers,
+    *,
+    name: str = JOB,
+    parallelism: int,
+    arguments: Sequence[str],
+    say: Say = lambda _line: None,
+) -> Run:
+    """Stop the workers and let the Flink job go on where they ended; returns it once all its tasks run.
+
+    Raises:
+        FlinkError: it runs already, slots are missing, or something is paused (nothing was changed); or the
+            job did not start, or workers elsewhere did not stop (those stopped here were started again).
+    """
+    control.refuse(cluster, name, parallelism)
+    asyncio.run(group.refuse_paused(settings))
+    before = _job(cluster, name)
+    workers.stop()
+    say("the workers have stopped")
+    try:
+        asyncio.run(group.wait_members(settings, present=False, within_s=_LEFT_WITHIN_S))
+        asyncio.run(group.fence(settings))
+        return control.run(cluster, name, MODULES[JOB], parallelism, arguments)
+    except HeadraceError as error:
+        if _job(cluster, name) != before and _has_committed(cluster, name):
+            raise FlinkError(
+                f"{error}. It had committed events by then, so the workers were not started: see `headrace"
+                f" flink status`; `headrace flink run {name} --from-savepoint PATH` goes on from a checkpoint"
+            ) from error
+        workers.start()
+        raise FlinkError(f"{error}. The workers clean again") from error
+
+
+def give_back(
+    cluster: Cluster,
+    settings: Settings,
+    workers: Workers,
+    *,
+    name: str = JOB,
+    within_s: float = 120.0,
+    say: Say = lambda _line: None,
+) -> None:
+    """Stop the job with a savepoint, and let the workers go on from its positions.
+
+    Raises:
+        FlinkError: it does not run, or the savepoint failed (the job goes on); or its positions could not be
+            taken over (the message says how to go on with the job).
+    """
+    path = control.stop(cluster, name, "", within_s)
+    say(f"the job has stopped with savepoint {path}")
+    try:
+        positions = source_positions(path)
+        asyncio.run(group.wait_settled(settings, _LEFT_WITHIN_S))
+        asyncio.run(group.commit(settings, positions))
+    except HeadraceError as error:
+        raise FlinkError(
+            f"{error}. The workers were not started: `headrace flink run {name} --from-savepoint last` goes"
+            " on with the job"
+        ) from error
+    # From here on the savepoint is of the past: to go on from it would clean a second time.
+    cluster.runs.put(name, msgspec.structs.replace(cluster.runs.get(name), savepoint=""))
+    workers.start()
+    asyncio.run(group.wait_members(settings, present=True, within_s=_BACK_WITHIN_S))
+    say("the workers clean")
+
+
+def _job(cluster: Cluster, name: str) -> str:
+    """Return Flink's id of the job's last run, empty where there was none."""
+    known = cluster.runs.all().get(name)
+    return known.job if known is not None else ""
+
+
+def _has_committed(cluster: Cluster, name: str) -> bool:
+    """Tell whether a job that did not start well completed a checkpoint all the same."""
+    job = _job(cluster, name)
+    with Rest(cluster.address) as rest:
+        state = rest.states().get(job)
+        return state is not None and rest.job(job, state).checkpoint is not None
