@@ -22,6 +22,7 @@ from infra.local.process import ProcessSpec, Supervisor, log_tail
 
 _LOOK_EVERY_S: Final = 0.05
 _QUIET_S: Final = 0.8
+_READ_AGAIN_S: Final = 1.0
 _STALLED_S: Final = 25.0
 _WARM_WITHIN_S: Final = 120.0
 
@@ -104,22 +105,25 @@ class _Watch:
     async def until(self, distinct: int, stalled_s: float, doing: str = "") -> None:
         """Wait until so many different outputs are visible, or none came for `stalled_s`.
 
-        They are only read, which takes CPU time, when no more become visible for a while.
+        They are only read, which takes CPU time, when no more become visible for a while; and again after
+        that, as a broker that is busy may not hand out at once what is visible.
 
         Raises:
             StackError: a process failed, or the engine stalled while `doing` what it must.
         """
         self.moved_at = time.time()
         reach = read = -1
+        read_at = 0.0
         while True:
             self._check_alive()
             now_reaching = await self._outputs.reach()
             if now_reaching != reach:
                 reach, self.moved_at, self.moved_cpu_s = now_reaching, time.time(), self.cpu_s()
             quiet_s = time.time() - self.moved_at
-            if quiet_s > _QUIET_S and read != reach:
+            if quiet_s > _QUIET_S and (read != reach or time.time() - read_at > _READ_AGAIN_S):
                 read = reach
                 await self._outputs.drain()
+                read_at = time.time()
                 if len(self._outputs.ids) >= distinct:
                     return
             if quiet_s > stalled_s:
