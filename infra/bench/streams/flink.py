@@ -22,20 +22,27 @@ from infra.local.ports import PortLease, lease_port
 from infra.local.process import ProcessSpec
 
 _JOB: Final = Path(__file__).with_name("peers") / "flink_job.sql"
-_TASKS: Final = 2
-_SETTINGS: Final[Mapping[str, str]] = {
-    "jobmanager.memory.process.size": "1024m",
-    "taskmanager.numberOfTaskSlots": str(_TASKS),
-    "taskmanager.memory.process.size": "2560m",
-}
+_JOBMANAGER_MB: Final = 1024
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many tasks run at once in the one TaskManager, and its memory in MB."""
+
+    tasks: int = 2
+    taskmanager_mb: int = 2560
+
+
+USUAL: Final = Size()
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The cluster's processes and the client that submits the job, in starting order, and its ports."""
+    """The cluster's processes and the client that submits the job, in starting order, its ports, its REST."""
 
     processes: Sequence[ProcessSpec]
     leases: Sequence[PortLease]
+    address: str
 
 
 def cluster(folder: Path, values: Mapping[str, str], environments: Path, say: Say) -> Cluster:
@@ -53,10 +60,11 @@ def cluster(folder: Path, values: Mapping[str, str], environments: Path, say: Sa
         job.write_text(text, encoding="utf-8")
         return layout.script("sql-client.sh", "embedded", "-f", str(job))
 
-    return _cluster(layout, [ensure_jar(KAFKA_CONNECTOR, say)], [ensure_jar(SQL_GATEWAY, say)], client)
+    lib, opt = [ensure_jar(KAFKA_CONNECTOR, say)], [ensure_jar(SQL_GATEWAY, say)]
+    return _cluster(layout, lib, opt, client, USUAL)
 
 
-def headrace(folder: Path, arguments: Sequence[str], say: Say) -> Cluster:
+def headrace(folder: Path, arguments: Sequence[str], say: Say, size: Size = USUAL) -> Cluster:
     """Lay out a cluster of the same size for Headrace's own job, which this installation's Python runs.
 
     Raises:
@@ -64,22 +72,32 @@ def headrace(folder: Path, arguments: Sequence[str], say: Say) -> Cluster:
     """
     layout = Layout(flink_package(), folder)
     python = next((layout.flink / "opt").glob("flink-python-*.jar"))
-    job = Submission("streams.jobs.clean", _TASKS, arguments, interpreter=sys.executable)
+    job = Submission("streams.jobs.clean", size.tasks, arguments, interpreter=sys.executable)
 
     def client(address: str) -> Sequence[str]:
         return client_argv(layout, address, pack([job.module], folder / "code"), job)
 
-    return _cluster(layout, [ensure_jar(KAFKA_CONNECTOR, say), python], [], client)
+    return _cluster(layout, [ensure_jar(KAFKA_CONNECTOR, say), python], [], client, size)
 
 
 def _cluster(
-    layout: Layout, lib: Sequence[Path], opt: Sequence[Path], client: Callable[[str], Sequence[str]]
+    layout: Layout,
+    lib: Sequence[Path],
+    opt: Sequence[Path],
+    client: Callable[[str], Sequence[str]],
+    size: Size,
 ) -> Cluster:
     """Return the processes; `client` makes the command that submits the job to an address."""
     rpc, rest = lease_port(), lease_port()
     url = f"http://127.0.0.1:{rest.port}"
-    ports = {"jobmanager.rpc.port": str(rpc.port), "rest.port": str(rest.port)}
-    lay_out(layout, {**local_settings(layout), **_SETTINGS, **ports}, lib=lib, opt=opt)
+    own = {
+        "jobmanager.rpc.port": str(rpc.port),
+        "rest.port": str(rest.port),
+        "jobmanager.memory.process.size": f"{_JOBMANAGER_MB}m",
+        "taskmanager.numberOfTaskSlots": str(size.tasks),
+        "taskmanager.memory.process.size": f"{size.taskmanager_mb}m",
+    }
+    lay_out(layout, {**local_settings(layout), **own}, lib=lib, opt=opt)
 
     def spec(name: str, argv: Sequence[str], slots: int | None = None) -> ProcessSpec:
         return ProcessSpec(
@@ -95,10 +113,11 @@ def _cluster(
     return Cluster(
         (
             spec("jobmanager", layout.script("jobmanager.sh", "start-foreground"), slots=0),
-            spec("taskmanager", layout.script("taskmanager.sh", "start-foreground"), slots=_TASKS),
+            spec("taskmanager", layout.script("taskmanager.sh", "start-foreground"), slots=size.tasks),
             spec("client", client(url)),
         ),
         (rpc, rest),
+        url,
     )
 
 

@@ -7,6 +7,7 @@ from infra.cli.bench import (
     dedupe,
     drift,
     flink,
+    flink_growth,
     gateway,
     ingest,
     nab,
@@ -26,6 +27,20 @@ def register(app: typer.Typer) -> None:
         "Nothing else heavy should run meanwhile. Every command has --json FILE (- for standard output).",
         no_args_is_help=True,
     )
-    for part in (streams, ingest, chaos, dedupe, drift, nab, train, swap, serve, predict, gateway, flink):
+    for part in (
+        streams,
+        ingest,
+        chaos,
+        dedupe,
+        drift,
+        nab,
+        train,
+        swap,
+        serve,
+        predict,
+        gateway,
+        flink,
+        flink_growth,
+    ):
         part.register(group)
     app.add_typer(group)
