@@ -1,9 +1,9 @@
 """How the cleaning job grows: consumes numbers of tasks and of remembered identities, produces its rates.
 
 Each cell is a cluster of its own, with topics of its own on one broker. The identities lie in `dedupe.log`
-before the job starts, as another engine would have left them; the job takes them into its state while it warms
-up, untimed. Then as in `headrace bench streams`: the clock runs from the commit that makes the timed events
-visible to the last committed output, and every output is checked.
+before the job starts, as another engine would have left them; the job takes them into its state while it
+warms up, untimed. Then as in `headrace bench streams`: the clock runs from the commit that makes the timed
+events visible to the last committed output, and every output is checked.
 """
 
 import asyncio

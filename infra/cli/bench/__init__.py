@@ -7,8 +7,8 @@ from infra.cli.bench import (
     dedupe,
     drift,
     flink,
-    flink_growth,
     gateway,
+    growth,
     ingest,
     nab,
     predict,
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         predict,
         gateway,
         flink,
-        flink_growth,
+        growth,
     ):
         part.register(group)
     app.add_typer(group)

@@ -1,4 +1,4 @@
-"""`headrace bench flink-growth`: the cleaning job by tasks and by remembered identities."""
+"""`headrace bench growth`: the cleaning job by tasks and by remembered identities."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,18 +8,16 @@ import typer
 
 def register(group: typer.Typer) -> None:
     """Add the command to the group."""
-    group.command("flink-growth")(flink_growth)
+    group.command("growth")(growth)
 
 
-def flink_growth(
+def growth(
     *,
     keys: Annotated[str, typer.Option(help="Millions of remembered identities, with commas.")] = "1,10,50",
     tasks: Annotated[str, typer.Option(help="Parallel tasks, with commas.")] = "1,2,4",
     events: Annotated[int, typer.Option(min=10_000, help="Timed events a cell.")] = 600_000,
     partitions: Annotated[int, typer.Option(min=1, help="Of the topics; no more tasks work.")] = 4,
-    home: Annotated[Path, typer.Option(help="The benchmark's own folder.")] = Path(
-        ".headrace/bench-flink-growth"
-    ),
+    home: Annotated[Path, typer.Option(help="The benchmark's own folder.")] = Path(".headrace/bench-growth"),
     page: Annotated[Path | None, typer.Option(help="Write plots and table to this HTML file.")] = None,
     json: Annotated[
         str, typer.Option("--json", help="Write the figures as JSON to this file; - for standard output.")
@@ -33,7 +31,7 @@ def flink_growth(
     broker's disk, and as much of Flink's, for each cell.
 
     A look that takes two minutes:
-    headrace bench flink-growth --keys 0.1 --tasks 1,2 --events 100000
+    headrace bench growth --keys 0.1 --tasks 1,2 --events 100000
     """
     from infra.bench.flink.growth import GrowthPlan, grow
     from infra.bench.flink.growth_page import limit, table, write
