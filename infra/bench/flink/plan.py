@@ -13,6 +13,7 @@ from infra.bench.chaos.plan import Plan
 TASKMANAGER: Final = "taskmanager-1"
 JOBMANAGER: Final = "jobmanager"
 BROKER: Final = "kafka"
+_JITTER: Final = 0.3
 _FIRST, _LAST = 0.03, 0.75  # the share of the events between which faults happen
 
 
@@ -46,7 +47,7 @@ class FlinkPlan:
             kills=0,
             rebalances=0,
             seed=self.seed,
-            in_flight=max(2_000, self.events // 16),
+            in_flight=max(2_000, self.events // 64),
         )
 
     @property
@@ -56,7 +57,10 @@ class FlinkPlan:
 
 
 def schedule(plan: FlinkPlan) -> list[Fault]:
-    """Return the faults in order."""
+    """Return the faults in order, so far apart that after each one events are left to come out.
+
+    Nothing is sent beyond the next fault's moment before the one in hand is over.
+    """
     random = Random(plan.seed)
     processes = [
         *[TASKMANAGER] * plan.taskmanager_kills,
@@ -64,6 +68,6 @@ def schedule(plan: FlinkPlan) -> list[Fault]:
         *[BROKER] * plan.broker_kills,
     ]
     random.shuffle(processes)
-    first, last = int(plan.events * _FIRST), int(plan.events * _LAST)
-    moments = sorted(random.randint(first, last) for _ in processes)
-    return [Fault(at, process) for at, process in zip(moments, processes, strict=True)]
+    each = (_LAST - _FIRST) / max(1, len(processes))
+    moments = (_FIRST + each * (number + _JITTER * random.random()) for number in range(len(processes)))
+    return [Fault(int(plan.events * at), process) for at, process in zip(moments, processes, strict=True)]

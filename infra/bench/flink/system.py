@@ -23,7 +23,7 @@ from infra.runtime.settings import Settings, load
 
 _JOB: Final = "clean"
 _NOWHERE: Final = "http://default:@127.0.0.1:1"
-_STEADY_S: Final = 2.0
+_STEADY_S: Final = 0.5
 _BACK_WITHIN_S: Final = 90.0
 
 
