@@ -19,6 +19,7 @@ from infra.local.home import running_record
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _STARTED_WITHIN_S: Final = 90.0
+_FREED_WITHIN_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def refuse(cluster: Cluster, name: str, parallelism: int) -> None:
                 f"{name} runs already, as job {known.job}: `headrace flink stop {name}` first, or `headrace"
                 f" flink rescale {name} N`"
             )
-        free = sum(found["free_slots"] for found in rest.taskmanagers())
+        free = rest.free_slots(parallelism, _FREED_WITHIN_S)
     _refuse_more_than(free, "free", parallelism)
 
 

@@ -74,6 +74,19 @@ class Rest:
             for found in self._get("/taskmanagers")["taskmanagers"]
         ]
 
+    def free_slots(self, wanted: int, timeout_s: float) -> int:
+        """Return how many slots are free.
+
+        A job that has just ended and a new TaskManager tell a moment later: fewer than `wanted` are asked for
+        again until `timeout_s` have passed.
+        """
+        deadline = self._now() + timeout_s
+        while True:
+            free = sum(int(found["free_slots"]) for found in self.taskmanagers())
+            if free >= wanted or self._now() > deadline:
+                return free
+            time.sleep(_POLL_S)
+
     def version(self) -> str:
         """Return the cluster's Flink version."""
         return str(self._get("/config")["flink-version"])

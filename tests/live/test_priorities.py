@@ -46,7 +46,7 @@ task = "anomaly"
 priority = "{priority}"
 """
 _log = get_logger(__name__)
-FLOOD = 10_000
+FLOOD = 40_000  # some ten seconds of work, on a quick machine too
 
 
 def world(stack: Endpoints, unique: str, home: Path, priority: str = "high") -> Settings:
