@@ -40,3 +40,21 @@ def decode(payload: bytes, contract: type[T]) -> T:
         raise Rejected(Reason.WRONG_TYPE, message, path.rstrip("`").lstrip(".")) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(Reason.MALFORMED_JSON, str(error)) from error
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """What all records of a stream have; a rejected event's stream may be unknown."""
+
+    stream: str = ""
+
+
+def stream_of(payload: bytes | None) -> str:
+    """Return whose record it is, its other fields skipped; empty where it names no stream, or cannot be read.
+
+    >>> stream_of(b'{"stream": "plant", "text": ""}'), stream_of(b"no json")
+    ('plant', '')
+    """
+    try:
+        return decode(payload or b"", _Named).stream
+    except Rejected:
+        return ""

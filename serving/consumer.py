@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
-import msgspec
 from aiokafka import TopicPartition
 
 from infra.runtime import metrics
@@ -46,12 +45,6 @@ from serving.slot import CANARY, CHAMPION, Second, Served
 _log = get_logger(__name__)
 GROUP: Final = "serving"
 STAGE: Final = "serving"
-
-
-class _Whose(msgspec.Struct, frozen=True):
-    """What is read of an event to know whose turn it is."""
-
-    stream: str
 
 
 class Event(NamedTuple):
@@ -141,10 +134,7 @@ class Serving:
 
     def stream_of(self, record: Incoming) -> str:
         """Return whose event it is; what cannot be read is nobody's, and has time."""
-        try:
-            return msgspec.json.decode(record.value or b"", type=_Whose).stream
-        except msgspec.MsgspecError:
-            return ""
+        return codec.stream_of(record.value)
 
     async def _answered(self, partition: TopicPartition, records: Sequence[Incoming]) -> list[Outgoing]:
         began = time.perf_counter()

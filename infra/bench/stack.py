@@ -36,10 +36,11 @@ def inside(
     with Stack(home, worker_specs(home, str(config), workers), services, progress=say) as stack:
         environment = {"HEADRACE_HOME": str(home), "HEADRACE_CONFIG": str(config)}
         settings = load({**os.environ, **environment})
-        return asyncio.run(_terminable(lambda: measure(settings, stack)))
+        return asyncio.run(terminable(lambda: measure(settings, stack)))
 
 
-async def _terminable(measure: Callable[[], Awaitable[T]]) -> T:
+async def terminable(measure: Callable[[], Awaitable[T]]) -> T:
+    """Let SIGTERM end a run as Ctrl-C does: in order."""
     task = asyncio.ensure_future(measure())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.runtime.log import get_logger
 from infra.runtime.object_store import ObjectStore, StoreRefused
-from infra.runtime.transfer import Pause, announced_manifest, download, folder_bytes, whole
+from infra.runtime.transfer import Pause, download, folder_bytes, stored_manifest, whole
 
 _log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ class ReleaseCache:
                 _log.warning("fetched.broken", folder=str(target))
                 self._drop(target)
             if not target.is_dir():
-                payload, manifest = announced_manifest(self._store, uri, sha256)
+                payload, manifest = stored_manifest(self._store, uri, sha256)
                 self._make_room(folder_bytes(self._store, uri, manifest))
                 download(self._store, uri, payload, manifest.files, target, pause)
                 _log.info("release.fetched", uri=uri, sha256=sha256)

@@ -17,7 +17,6 @@ from infra.runtime.object_store import MANIFEST, ObjectStore, StoreAway, StoreRe
 from infra.runtime.release_cache import ReleaseCache
 from infra.runtime.settings import Settings
 from infra.runtime.transfer import (
-    announced_manifest,
     download,
     folder_bytes,
     stored_manifest,
@@ -97,7 +96,7 @@ class Releases:
         path = self._path(release.model, release.version)
         try:
             if not (path / MANIFEST).is_file():
-                payload, manifest = announced_manifest(self._store, release.uri, release.sha256)
+                payload, manifest = stored_manifest(self._store, release.uri, release.sha256)
                 self._fetch(release.uri, payload, manifest, path)
         except StoreRefused as error:
             raise Fatal(f"{release.model} {release.version} cannot be fetched: {error}") from error

@@ -46,15 +46,6 @@ def upload(store: ObjectStore, folder: Path, model: str, version: int) -> None:
         )
 
 
-def announced_manifest(store: ObjectStore, uri: str, sha256: str) -> tuple[bytes, Manifest]:
-    """Fetch the manifest of an announced release: its bytes, and what they say.
-
-    Raises:
-        StoreRefused: the address is not in the store, or what lies there was not announced.
-    """
-    return stored_manifest(store, uri, sha256)
-
-
 def stored_manifest(store: ObjectStore, uri: str, sha256: str = "") -> tuple[bytes, Manifest]:
     """Fetch a manifest by number alone, or the one that has a `sha256`: its bytes, and what they say.
 

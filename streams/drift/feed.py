@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
-import msgspec
-
 from schemas import topics
 from schemas.clean import Clean
 from schemas.codec import decode
@@ -48,27 +46,6 @@ class Watched(Protocol):
     def offset(self) -> int: ...
     @property
     def value(self) -> bytes | None: ...
-
-
-class _Named(msgspec.Struct):
-    """What all contracts of the watched topics have; a rejected event's stream may be unknown."""
-
-    stream: str = ""
-
-
-_NAMED: Final = msgspec.json.Decoder(_Named)
-
-
-def stream_of(value: bytes | None) -> str:
-    """Return whose record it is; empty where it names no stream, or cannot be read.
-
-    >>> stream_of(b'{"stream": "plant", "text": ""}'), stream_of(b"no json")
-    ('plant', '')
-    """
-    try:
-        return _NAMED.decode(value or b"").stream
-    except msgspec.MsgspecError:
-        return ""
 
 
 class WatchFeed:

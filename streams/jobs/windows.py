@@ -21,9 +21,9 @@ from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.settings import Settings
 from schemas import topics
-from schemas.codec import encode
+from schemas.codec import encode, stream_of
 from schemas.drift import DriftAlert
-from streams.drift.feed import WATCHED, WatchFeed, stream_of
+from streams.drift.feed import WATCHED, WatchFeed
 from streams.drift.fingerprint import fingerprint
 from streams.drift.log import remind, written_alerts
 from streams.drift.watch import DriftWatch

@@ -4,7 +4,6 @@ set-up → publish, with kills and rebalances meanwhile → drain, hop by hop �
 """
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from infra.bench.chaos.system import System
 from infra.bench.chaos.traffic import Nature, Traffic
 from infra.bench.chaos.watch import Watch
 from infra.bench.chaos.workspace import prepare
+from infra.bench.stack import terminable
 from infra.figures import write_figures
 from infra.runtime import log
 from infra.runtime.kafka.produce import Publisher
@@ -35,16 +35,9 @@ def execute(plan: Plan) -> int:
     """Run it; return 0 when nothing was lost or doubled, 1 when it was, 130 when interrupted."""
     log.configure("bench", level="error")
     try:
-        return asyncio.run(_terminable(plan))
+        return asyncio.run(terminable(lambda: _delivered(plan)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _INTERRUPTED
-
-
-async def _terminable(plan: Plan) -> int:
-    """Let SIGTERM end the run as Ctrl-C does: in order."""
-    task = asyncio.ensure_future(_delivered(plan))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
 
 
 async def _delivered(plan: Plan) -> int:

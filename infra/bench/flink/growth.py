@@ -27,9 +27,9 @@ from infra.bench.streams.channel import Names
 from infra.bench.streams.engines import Engine, Place, Started
 from infra.bench.streams.events import EventStream, generate
 from infra.bench.streams.measure import Measured, measure
+from infra.bench.streams.rounds import broker
 from infra.flink.errors import FlinkError
 from infra.flink.rest import Checkpoint, Rest
-from infra.local.stack import Stack, StackSettings
 from infra.runtime.kafka import lifecycle
 from infra.runtime.settings import DEFAULT_CONFIG, parse
 from schemas import topics
@@ -102,12 +102,7 @@ def grow(plan: GrowthPlan, say: Say) -> dict[str, Any]:
     say(f"making {total:,} events")
     stream = generate(total, now - timedelta(seconds=total // 1000 + _MARGIN_S))
     cells = []
-    home = plan.home / "stack"
-    shutil.rmtree(home, ignore_errors=True)
-    nowhere = StackSettings(
-        redis="redis://127.0.0.1:1/0", clickhouse="http://default:@127.0.0.1:1", usual_ports=False
-    )
-    with Stack(home, settings=nowhere, progress=say) as stack:
+    with broker(plan.home / "stack", say) as stack:
         for millions in sorted(plan.keys):
             for tasks in plan.tasks:
                 cell = Cell(int(millions * 1e6), tasks)

@@ -5,7 +5,6 @@ set-up → publish, with kills meanwhile → wait until the job has read everyth
 
 import asyncio
 import logging
-import signal
 import time
 from collections import Counter
 from typing import Final
@@ -25,6 +24,7 @@ from infra.bench.flink.outcome import Outcome, summary
 from infra.bench.flink.plan import Fault, FlinkPlan, schedule
 from infra.bench.flink.system import System
 from infra.bench.flink.watch import Watch
+from infra.bench.stack import terminable
 from infra.figures import write_figures
 from infra.runtime import log
 from infra.runtime.kafka.follow import follow
@@ -46,16 +46,9 @@ def execute(plan: FlinkPlan) -> int:
     log.configure("bench", level="error")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the broker is away at times: that is the test
     try:
-        return asyncio.run(_terminable(plan))
+        return asyncio.run(terminable(lambda: _delivered(plan)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _INTERRUPTED
-
-
-async def _terminable(plan: FlinkPlan) -> int:
-    """Let SIGTERM end the run as Ctrl-C does: in order."""
-    task = asyncio.ensure_future(_delivered(plan))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
 
 
 async def _delivered(plan: FlinkPlan) -> int:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bench.closed_loop import Load, drive
+from infra.bench.closed_loop import Load, drive, request
 from infra.bench.gateway.served import CREDENTIAL, PATH, SYSTEMS
 from infra.local.cache import cache_spec
 from infra.local.ports import is_free, lease_port
@@ -115,6 +115,5 @@ def _spec(name: str, port: int, home: Path, redis: str) -> ProcessSpec:
 
 def _request(credential: str) -> bytes:
     """Return the bytes of one request."""
-    login = f"Authorization: Bearer {credential}\r\n" if credential else ""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/cloudevents+json\r\n{login}"
-    return f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+    login = {"authorization": f"Bearer {credential}"} if credential else {}
+    return request(PATH, BODY, {"content-type": "application/cloudevents+json", **login})

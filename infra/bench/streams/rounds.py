@@ -66,7 +66,7 @@ def compare(plan: Plan, say: Say, during: During | None = None) -> dict[str, Any
     say(f"making {total:,} events")
     stream = generate(total, now - timedelta(seconds=total // 1000 + _MARGIN_S))
     tallies = {name: _Tally() for name in plan.engines}
-    with _broker(plan.home / "stack", say) as stack:
+    with broker(plan.home / "stack", say) as stack:
         kafka = stack.endpoints.kafka
         for number in range(plan.rounds):
             for engine in plan.order(number):
@@ -147,7 +147,7 @@ async def _one(
     return await measure(engine, place, stream, plan.events_of(engine), during)
 
 
-def _broker(home: Path, say: Say) -> Stack:
+def broker(home: Path, say: Say) -> Stack:
     """Return a stack of Kafka alone, with empty data; no engine needs the other services."""
     shutil.rmtree(home, ignore_errors=True)
     nowhere = StackSettings(
