@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infra.flink.bridge import ensure_bridge
 from infra.flink.errors import FlinkError
 from infra.flink.jars import KAFKA_CONNECTOR, ensure_jar
 from infra.flink.layout import QUICK_START, Layout, flink_package, lay_out, require_java
@@ -35,8 +36,10 @@ class Submission:
     interpreter: str = ""
 
 
-def client_argv(layout: Layout, address: str, code: Path, job: Submission) -> list[str]:
+def client_argv(layout: Layout, address: str, code: Path, bridge: Path, job: Submission) -> list[str]:
     """Return the client's command; it detaches once the cluster has taken the job.
+
+    `code` is the folder of the job's Python modules, `bridge` the jar of its part in Java; both go with it.
 
     Raises:
         FlinkError: the address is no http address of a host and port.
@@ -47,6 +50,7 @@ def client_argv(layout: Layout, address: str, code: Path, job: Submission) -> li
     argv = layout.script("flink", "run", "-d", "-m", f"{place.hostname}:{place.port}")
     argv += ["-p", str(job.parallelism), *(["-s", job.savepoint] if job.savepoint else [])]
     argv += [*(["-pyexec", job.interpreter] if job.interpreter else []), "-pyfs", str(code)]
+    argv += ["-j", str(bridge)]
     return [*argv, "-pym", job.module, "--parallelism", str(job.parallelism), *job.arguments]
 
 
@@ -70,7 +74,7 @@ def submit(folder: Path, address: str, job: Submission) -> str:
     }
     lay_out(layout, settings, lib=[ensure_jar(KAFKA_CONNECTOR), python])
     code = pack([job.module], folder / "code")
-    argv = client_argv(layout, address, code, job)
+    argv = client_argv(layout, address, code, ensure_bridge(), job)
     done = subprocess.run(
         argv, env=_environment(layout), capture_output=True, text=True, check=False, cwd=folder
     )

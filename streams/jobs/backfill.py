@@ -7,12 +7,13 @@ home go to `events.rekeyed`, which that one reads.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from schemas import topics
 from schemas.errors import Fatal
 from streams.jobs.clean import submit
+from streams.jobs.ends import Place
 from streams.jobs.options import options, parser
 
 GROUP: Final = "headrace-backfill"
@@ -31,32 +32,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     made.add_argument("--begin", default="earliest", help=f"earliest, or {places}")
     made.add_argument("--end", default="latest", help=f"latest (as of the start), or {places}; exclusive")
     arguments = made.parse_args(argv)
-    submit(options(arguments), scan(arguments.begin, arguments.end), GROUP, (topics.RAW,))
+    begin, end = place(arguments.begin, "earliest"), place(arguments.end, "latest")
+    submit(options(arguments), GROUP, (topics.RAW,), begin, end)
 
 
-def scan(begin: str, end: str) -> Mapping[str, str]:
-    """Return the connector's options for a range, both ends as the command line has them.
+def place(told: str, named: str) -> Place:
+    """Return an end of a range as the command line has it; `named` is the word that is allowed there.
 
     Raises:
-        Fatal: an end is written otherwise.
+        Fatal: it is written otherwise.
 
     Example:
-        >>> scan("0:5,1:7", "latest")["scan.startup.specific-offsets"]
-        'partition:0,offset:5;partition:1,offset:7'
+        >>> place("0:5,1:7", "latest").offsets
+        {0: 5, 1: 7}
     """
-    return {**_end("scan.startup", begin, "earliest"), **_end("scan.bounded", end, "latest")}
-
-
-def _end(option: str, place: str, named: str) -> dict[str, str]:
-    if place == named:
-        return {f"{option}.mode": f"{named}-offset"}
-    if _MOMENT.fullmatch(place):
-        return {f"{option}.mode": "timestamp", f"{option}.timestamp-millis": place[1:]}
-    if not _OFFSETS.fullmatch(place):
-        raise Fatal(f"{place!r} is no end of a range: write {named}, PARTITION:OFFSET,… or @MILLISECONDS")
-    pairs = (pair.split(":") for pair in place.split(","))
-    offsets = ";".join(f"partition:{partition},offset:{offset}" for partition, offset in pairs)
-    return {f"{option}.mode": "specific-offsets", f"{option}.specific-offsets": offsets}
+    if told == named:
+        return Place(named)
+    if _MOMENT.fullmatch(told):
+        return Place(named, at_ms=int(told[1:]))
+    if not _OFFSETS.fullmatch(told):
+        raise Fatal(f"{told!r} is no end of a range: write {named}, PARTITION:OFFSET,… or @MILLISECONDS")
+    pairs = (pair.split(":") for pair in told.split(","))
+    return Place(named, offsets={int(partition): int(offset) for partition, offset in pairs})
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
-"""Which key stands for a partition: in Flink, where it says which task works on it, and in Kafka.
+"""Which key stands for a partition in Flink, where it says which task works on it.
 
 Flink spreads keys by their hash over key groups, and these evenly over tasks; the few partitions of a topic
 would often meet in one task while another has none. So each partition gets the key whose group lies where the
 van der Corput sequence says: however many partitions and tasks there are, none has more than its share, and
-more of either move no key. A record for one partition of a Kafka topic gets a key that hashes to it likewise.
+more of either move no key.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from typing import Final
-
-from streams.operators.home import PartitionOf
 
 KEY_GROUPS: Final = 128
 """Flink's maximum parallelism of the jobs; a job's state can be taken over only by one with as many."""
@@ -30,17 +28,6 @@ def lane_keys(partitions: int, group_of: Callable[[int], int]) -> list[int]:
             found[group] = key
     rounds = [number // KEY_GROUPS for number in range(partitions)]
     return [_nth(found[group], turn, group_of) for group, turn in zip(wanted, rounds, strict=True)]
-
-
-def partition_keys(partitions: int, partition_of: PartitionOf) -> Sequence[bytes]:
-    """Return for each partition of a topic the smallest number, as text, that Kafka's hash sends there."""
-    found: dict[int, bytes] = {}
-    for number in count():
-        if len(found) == partitions:
-            break
-        key = str(number).encode()
-        found.setdefault(partition_of(key, partitions), key)
-    return [found[number] for number in range(partitions)]
 
 
 def _spread(number: int) -> int:

@@ -1,80 +1,79 @@
-"""Packs what Flink reads record by record: consumes columns of records, produces one blob a partition's run.
+"""What crosses between Flink and Python: record batches (Kafka's message format v2), read and written.
 
-A hop between the JVM and Python costs more than cleaning an event does, whatever the event. So records go to
-Python in Arrow batches, are packed there, and reach the operators as one Flink record for some thousands.
+A hop between the JVM and Python costs more than cleaning an event does, whatever the event; so some thousands
+make one. The format is Kafka's own, which the native part reads without making an object of any record.
+Source: https://kafka.apache.org/documentation/#recordbatch
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NoReturn
 
-import msgspec
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from headrace_native import Outbox, RecordBlock
 
-from streams.operators.home import HEADER
+from schemas.record import Incoming, Outgoing
 
-Headers = tuple[tuple[str, bytes], ...]
-HeaderMap = Iterable[tuple[str, bytes | None]]
-Blob = tuple[int, bytes]
+BATCH_BYTES: Final = 1024 * 1024
+"""Most bytes of a batch, if it has more than one record."""
 
+BY_KEY: Final = -1
+"""Instead of a partition: the producer chooses by the key's hash."""
 
-class PackedRecord(NamedTuple):
-    """A record of a blob; has the shape of `schemas.record.Incoming`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
+_MAGIC: Final = 2
+_NOBODY: Final = -1
+_UNCOMPRESSED: Final = 0
+_BASE_OFFSET_BYTES: Final = 8
 
 
-class Columns(NamedTuple):
-    """Records as columns of equal length; `timestamps` in milliseconds since 1970."""
+def read(topic: str, partition: int, batch: bytes) -> RecordBlock:
+    """Return the records of a batch.
 
-    topics: Sequence[str]
-    partitions: Sequence[int]
-    offsets: Sequence[int]
-    timestamps: Sequence[int]
-    keys: Sequence[bytes | None]
-    values: Sequence[bytes | None]
-    headers: Sequence[HeaderMap | None]
+    Raises:
+        ValueError: it is damaged.
+    """
+    return RecordBlock.parse(topic, partition, batch, 0, (), _refuse)
 
 
-_Run = tuple[str, int, list[tuple[int, int, bytes | None, bytes | None, Headers]]]
-_encode: Final = msgspec.msgpack.Encoder().encode
-_DECODER: Final = msgspec.msgpack.Decoder(_Run)
+def batch_of(records: Sequence[Incoming]) -> bytes:
+    """Return records of one partition as a batch, with their offsets and times."""
+    base = records[0].offset
+    builder = _builder(2**31 - 1)
+    for record in records:
+        builder.append(record.offset - base, record.timestamp, record.key, record.value, list(record.headers))
+    batch = builder.build()
+    batch[:_BASE_OFFSET_BYTES] = base.to_bytes(_BASE_OFFSET_BYTES, "big")  # the checksum begins behind it
+    return bytes(batch)
 
 
-def pack(columns: Columns) -> list[bytes | None]:
-    """Return one blob for each topic and partition, in the row of its last record; None in all other rows."""
-    runs: dict[tuple[str, int], list[tuple[int, int, bytes | None, bytes | None, Headers]]] = {}
-    last: dict[tuple[str, int], int] = {}
-    for row, (topic, partition, *record, headers) in enumerate(zip(*columns, strict=True)):
-        place = (topic, partition)
-        run = runs.get(place)
-        if run is None:
-            run = runs[place] = []
-        run.append((*record, _ordered(headers) if headers else ()))
-        last[place] = row
-    packed: list[bytes | None] = [None] * len(columns.offsets)
-    for place, row in last.items():
-        packed[row] = _encode((*place, runs[place]))
-    return packed
+def batches_of(records: Sequence[Outgoing]) -> Iterator[tuple[int, bytes]]:
+    """Yield records of one topic as batches, each with its partition, or `BY_KEY`.
+
+    The order of a partition's records stays.
+    """
+    by_partition: dict[int, list[Outgoing]] = {}
+    for record in records:
+        by_partition.setdefault(BY_KEY if record.partition is None else record.partition, []).append(record)
+    for partition, together in by_partition.items():
+        builder, held = _builder(BATCH_BYTES), 0
+        for record in together:
+            fields = (0, record.key, record.value, list(record.headers))
+            if builder.append(held, *fields) is None:  # full
+                yield partition, bytes(builder.build())
+                builder, held = _builder(BATCH_BYTES), 0
+                builder.append(held, *fields)
+            held += 1
+        yield partition, bytes(builder.build())
 
 
-def repack(records: Sequence[PackedRecord]) -> bytes:
-    """Return a blob of records of one partition."""
-    first = records[0]
-    return _encode((first.topic, first.partition, [record[2:] for record in records]))
+def laid(outbox: Outbox) -> Iterator[bytes]:
+    """Yield an outbox's records as batches, in their order."""
+    for batch in outbox.lay(1, BATCH_BYTES, 0):
+        yield batch.sealed(_NOBODY, _NOBODY, _NOBODY, False)  # a built function
 
 
-def unpack(blob: bytes) -> list[PackedRecord]:
-    """Return the records of a blob, all of one partition, in their order."""
-    topic, partition, records = _DECODER.decode(blob)
-    return [PackedRecord(topic, partition, *record) for record in records]
+def _builder(limit: int) -> DefaultRecordBatchBuilder:
+    return DefaultRecordBatchBuilder(_MAGIC, _UNCOMPRESSED, 0, _NOBODY, _NOBODY, _NOBODY, limit)
 
 
-def _ordered(headers: HeaderMap) -> Headers:
-    """Return headers as a record has them; Flink hands out a map, in which the forwarder's is not last."""
-    plain: Iterator[tuple[str, bytes]] = ((name, value or b"") for name, value in headers)
-    return tuple(sorted(plain, key=lambda header: header[0] == HEADER))
+def _refuse(codec: int, _: bytes) -> NoReturn:
+    raise ValueError(f"a record batch is compressed by {codec}; between Flink and Python none is")

@@ -9,7 +9,7 @@ blocks of events that the watch of quality was filling.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from pyflink.common import Types
@@ -18,14 +18,24 @@ from pyflink.datastream.state import MapStateDescriptor
 
 from streams.drift.feed import WatchFeed
 from streams.drift.watch import DriftWatch
-from streams.jobs.packing import unpack
+from streams.jobs.packing import read
 from streams.jobs.state import MapState
 
 _SNAPSHOT_BYTES: Final = 4 * 1024 * 1024
 _SNAPSHOT_RUNS: Final = 256
 _KEPT: Final = "kept"
 _encode: Final = msgspec.msgpack.Encoder().encode
-_RUN: Final = msgspec.msgpack.Decoder(tuple[float, bytes])
+
+
+class Run(NamedTuple):
+    """Records of one partition, of one stream alone, as a record batch."""
+
+    topic: str
+    partition: int
+    batch: bytes
+
+
+_RUN: Final = msgspec.msgpack.Decoder(tuple[float, Run | None])
 
 
 class _Snapshot(msgspec.Struct, array_like=True):
@@ -80,12 +90,12 @@ class WatchState:
         """Note what a watch without state begins with."""
         self._keep(watch)
 
-    def remember(self, watch: DriftWatch, now_s: float, blob: bytes) -> None:
-        """Add a run that the watch has taken at `now_s`; an empty one is a tick."""
+    def remember(self, watch: DriftWatch, now_s: float, run: Run | None) -> None:
+        """Add a run that the watch has taken at `now_s`, or a tick."""
         self._last += 1
-        self._runs.put(self._last, _encode((now_s, blob)))
+        self._runs.put(self._last, _encode((now_s, run)))
         self._since.append(self._last)
-        self._bytes += len(blob)
+        self._bytes += len(run.batch) if run is not None else 0
         if len(self._since) >= _SNAPSHOT_RUNS or self._bytes >= _SNAPSHOT_BYTES:
             self._keep(watch)
 
@@ -97,7 +107,7 @@ class WatchState:
         self._since, self._bytes = [], 0
 
 
-def take(watch: DriftWatch, feed: WatchFeed, now_s: float, blob: bytes) -> Sequence[Any]:
+def take(watch: DriftWatch, feed: WatchFeed, now_s: float, run: Run | None) -> Sequence[Any]:
     """Let a watch take a run at a moment, or the tick of that moment; returns the alerts to write."""
     now = datetime.fromtimestamp(now_s, UTC)
-    return feed.take(unpack(blob), now) if blob else watch.tick(now)
+    return watch.tick(now) if run is None else feed.take(read(*run), now)

@@ -1,6 +1,6 @@
 """Event-time windows and drift as a Flink job: the watched topics in, `alerts.drift` out.
 
-    Kafka ─▶ packed in Arrow batches ─▶ split and keyed by stream: DriftWatch, its state in RocksDB ─▶ Kafka
+    Kafka ─▶ gathered in record batches ─▶ split, by stream: DriftWatch, its state in RocksDB ─▶ Kafka
 
 The watches are those of the drift worker, one a stream, so as many tasks work as there are streams. Exactly
 once: offsets, the watches and their alerts belong to one checkpoint. Without a savepoint it begins an hour
@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.table import DataTypes, StreamTableEnvironment, TableResult
-from pyflink.table.udf import udf
 
 from infra.runtime.clock import Clock, SystemClock
 from infra.runtime.kafka.admin import create_topics
@@ -23,16 +21,18 @@ from infra.runtime.settings import Settings
 from schemas import topics
 from schemas.codec import encode, stream_of
 from schemas.drift import DriftAlert
+from schemas.record import Incoming, Outgoing
 from streams.drift.feed import WATCHED, WatchFeed
 from streams.drift.fingerprint import fingerprint
 from streams.drift.log import remind, written_alerts
 from streams.drift.watch import DriftWatch
-from streams.jobs import tables
-from streams.jobs.clean import environment, packed
-from streams.jobs.lane import Written, log_through_flink, written_type
+from streams.jobs.clean import environment
+from streams.jobs.ends import Place, gathered, write, written_type
+from streams.jobs.lane import log_through_flink
 from streams.jobs.options import JobOptions, options, parser
-from streams.jobs.packing import repack, unpack
-from streams.jobs.watch_state import WatchState, take
+from streams.jobs.packing import batch_of, batches_of
+from streams.jobs.packing import read as unpacked
+from streams.jobs.watch_state import Run, WatchState, take
 
 NAME: Final = "headrace-windows"
 GROUP: Final = "headrace-windows"
@@ -49,41 +49,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     submit(options(parser(__doc__ or "", GROUP).parse_args(argv)), SystemClock())
 
 
-def submit(told: JobOptions, clock: Clock) -> TableResult:
+def submit(told: JobOptions, clock: Clock) -> None:
     """Build the job and hand it to the cluster."""
     settings = told.settings()
     asyncio.run(create_topics(settings))
-    table_environment = StreamTableEnvironment.create(environment(told, NAME))
-    table_environment.get_config().set("table.local-time-zone", "UTC")
-    begin_ms = int((clock.now() - _LOOK_BACK).timestamp() * 1000)
-    scan = {"scan.startup.mode": "timestamp", "scan.startup.timestamp-millis": str(begin_ms)}
+    made = environment(told, NAME)
+    begin = Place(at_ms=int((clock.now() - _LOOK_BACK).timestamp() * 1000))
     read = [settings.topic(topic) for topic in WATCHED]
-    alerts = [settings.topic(topics.ALERTS)]
-    table_environment.execute_sql(tables.source(told.bootstrap, read, told.group, scan))
-    table_environment.execute_sql(tables.sink(told.bootstrap, alerts, told.transactional_prefix))
-    packer = udf(packed, result_type=DataTypes.BYTES(), func_type="pandas")
-    table_environment.create_temporary_function("pack", packer)
-    runs = table_environment.to_data_stream(table_environment.sql_query(tables.PACKED))
-    by_stream = Types.TUPLE([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
+    fields = [Types.STRING(), Types.STRING(), Types.INT(), Types.PRIMITIVE_ARRAY(Types.BYTE())]
     raised = (
-        runs.flat_map(by_streams, output_type=by_stream)
+        gathered(made, told, read, begin)
+        .flat_map(by_streams, output_type=Types.TUPLE(fields))
         .key_by(lambda run: run[0], key_type=Types.STRING())
         .process(WatchLane(told), output_type=written_type())
         .name("watch")
         .uid("watch")
     )
-    table_environment.create_temporary_view("written", table_environment.from_data_stream(raised))
-    return table_environment.execute_sql(tables.unpacked(alerts))
+    write(raised, told)
+    made.execute_async(NAME)
 
 
-def by_streams(run: Any) -> Iterator[tuple[str, bytes]]:
-    """Split a partition's run, `(partition, blob)`, into those of its streams; records of none go."""
-    found: dict[str, list[Any]] = {}
-    for record in unpack(run[1]):
+def by_streams(gathered_batch: Any) -> Iterator[tuple[str, str, int, bytes]]:
+    """Split a partition's batch, `(lane, (topic, partition, batch))`, by stream; records of none go."""
+    _, (topic, partition, batch) = gathered_batch
+    found: dict[str, list[Incoming]] = {}
+    for record in unpacked(topic, partition, batch):
         if name := stream_of(record.value):
             found.setdefault(name, []).append(record)
     for name, records in found.items():
-        yield name, repack(records)
+        yield name, topic, partition, batch_of(records)
 
 
 class WatchLane(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no types
@@ -104,19 +98,19 @@ class WatchLane(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no t
         self._raised, self._unknown = metrics.counter("alerts"), metrics.counter("unknown_streams")
 
     def process_element(self, value: Any, ctx: Any) -> Iterator[Row]:
-        """Let the stream's watch take one run, and yield the alerts to write."""
-        stream, blob = value
+        """Let the stream's watch take one batch, and yield the alerts to write."""
+        stream, topic, partition, batch = value
         if stream not in self._settings.config.streams:
             self._unknown.inc(1)
             return
         new = stream not in self._watches
-        yield from self._taken(stream, bytes(blob))
+        yield from self._taken(stream, Run(topic, partition, bytes(batch)))
         if new and self._settings.config.streams[stream].drift.quality.silence:
             self._next_tick(ctx)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Row]:
         """Look for sources that stopped sending."""
-        yield from self._taken(ctx.get_current_key(), b"")
+        yield from self._taken(ctx.get_current_key(), None)
         self._next_tick(ctx)
 
     def _next_tick(self, ctx: Any) -> None:
@@ -124,15 +118,17 @@ class WatchLane(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no t
         now_ms = ctx.timer_service().current_processing_time()
         ctx.timer_service().register_processing_time_timer(now_ms // _TICK_MS * _TICK_MS + _TICK_MS)
 
-    def _taken(self, stream: str, blob: bytes) -> Iterator[Row]:
+    def _taken(self, stream: str, run: Run | None) -> Iterator[Row]:
         watch, feed, state = self._watch(stream)
         self._now_s = max(self._now_s, self._clock.now().timestamp())
-        alerts: Sequence[DriftAlert] = take(watch, feed, self._now_s, blob)
-        state.remember(watch, self._now_s, blob)
+        alerts: Sequence[DriftAlert] = take(watch, feed, self._now_s, run)
+        state.remember(watch, self._now_s, run)
         if alerts:
             self._raised.inc(len(alerts))
-            records = [Written(alert.stream.encode(), encode(alert)) for alert in alerts]
-            yield Row(self._settings.topic(topics.ALERTS), records)
+            name = topics.ALERTS.name
+            records = [Outgoing(name, alert.stream.encode(), encode(alert)) for alert in alerts]
+            for partition, batch in batches_of(records):
+                yield Row(self._settings.topic(topics.ALERTS), partition, batch)
 
     def _watch(self, stream: str) -> tuple[DriftWatch, WatchFeed, WatchState]:
         found = self._watches.get(stream)

@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 
 from infra.bench.streams.environments import Say, environment
+from infra.flink.bridge import ensure_bridge
 from infra.flink.jars import KAFKA_CONNECTOR, SQL_GATEWAY, ensure_jar
 from infra.flink.layout import Layout, flink_package, lay_out, local_settings
 from infra.flink.package import pack
@@ -75,7 +76,7 @@ def headrace(folder: Path, arguments: Sequence[str], say: Say, size: Size = USUA
     job = Submission("streams.jobs.clean", size.tasks, arguments, interpreter=sys.executable)
 
     def client(address: str) -> Sequence[str]:
-        return client_argv(layout, address, pack([job.module], folder / "code"), job)
+        return client_argv(layout, address, pack([job.module], folder / "code"), ensure_bridge(say), job)
 
     return _cluster(layout, [ensure_jar(KAFKA_CONNECTOR, say), python], [], client, size)
 

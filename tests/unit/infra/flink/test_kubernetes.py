@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
+from infra.flink.bridge import RELEASE, SOURCES
 from infra.flink.cluster import RECOVERY
 from infra.flink.jars import FLINK_VERSION, KAFKA_CONNECTOR
 from infra.flink.jobs import MODULES
@@ -65,6 +66,8 @@ def test_the_image_holds_the_pinned_jars_and_flink(dockerfile: str) -> None:
     """The recipe moves with the pins of the local cluster."""
     assert f"FROM flink:{FLINK_VERSION}-" in dockerfile
     assert f"{KAFKA_CONNECTOR.sha256} /jars/lib/{KAFKA_CONNECTOR.name}" in dockerfile
+    assert f"COPY {SOURCES.relative_to(root())} /java" in dockerfile
+    assert f"javac --release {RELEASE}" in dockerfile
 
 
 def test_the_image_holds_the_code_of_every_job(dockerfile: str) -> None:

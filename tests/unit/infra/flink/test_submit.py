@@ -16,19 +16,21 @@ ADDRESS = "http://127.0.0.1:8085"
 def test_the_client_is_told_where_what_and_from_which_savepoint() -> None:
     """Flink's own options come before the module, the job's after it."""
     job = Submission("streams.jobs.clean", 2, ["--prefix", "p-"], "file:/s/savepoint-1", "/usr/bin/python3")
-    argv = client_argv(LAYOUT, ADDRESS, Path("/srv/code"), job)
+    argv = client_argv(LAYOUT, ADDRESS, Path("/srv/code"), Path("/srv/b.jar"), job)
     assert argv[:2] == ["bash", "/opt/pyflink/bin/flink"]
     own, job_own = argv[2 : argv.index("-pym")], argv[argv.index("-pym") + 2 :]
     assert own == [
         *("run", "-d", "-m", "127.0.0.1:8085", "-p", "2", "-s", "file:/s/savepoint-1"),
-        *("-pyexec", "/usr/bin/python3", "-pyfs", "/srv/code"),
+        *("-pyexec", "/usr/bin/python3", "-pyfs", "/srv/code", "-j", "/srv/b.jar"),
     ]
     assert job_own == ["--parallelism", "2", "--prefix", "p-"]
 
 
 def test_a_fresh_start_on_another_cluster_names_neither_savepoint_nor_interpreter() -> None:
     """The cluster's own Python runs the workers."""
-    argv = client_argv(LAYOUT, ADDRESS, Path("/srv/code"), Submission("streams.jobs.clean", 1))
+    argv = client_argv(
+        LAYOUT, ADDRESS, Path("/srv/code"), Path("/srv/b.jar"), Submission("streams.jobs.clean", 1)
+    )
     assert not {"-s", "-pyexec"} & set(argv)
 
 
@@ -36,7 +38,9 @@ def test_a_fresh_start_on_another_cluster_names_neither_savepoint_nor_interprete
 def test_an_address_that_the_client_cannot_use_is_said(address: str) -> None:
     """The message shows the form."""
     with pytest.raises(FlinkError, match="http://HOST:PORT"):
-        client_argv(LAYOUT, address, Path("/srv/code"), Submission("streams.jobs.clean", 1))
+        client_argv(
+            LAYOUT, address, Path("/srv/code"), Path("/srv/b.jar"), Submission("streams.jobs.clean", 1)
+        )
 
 
 def test_the_cause_is_taken_out_of_what_the_client_says() -> None:

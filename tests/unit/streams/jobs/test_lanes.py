@@ -5,8 +5,7 @@ from zlib import crc32
 
 import pytest
 
-from infra.runtime.kafka.partitioner import partition_of
-from streams.jobs.lanes import KEY_GROUPS, lane_keys, partition_keys
+from streams.jobs.lanes import KEY_GROUPS, lane_keys
 
 
 def _group_of(key: int) -> int:
@@ -29,8 +28,3 @@ def test_more_partitions_move_no_key_and_no_two_share_one():
     few, many = lane_keys(3, _group_of), lane_keys(300, _group_of)
     assert many[:3] == few
     assert len(set(many)) == 300
-
-
-def test_a_partitions_key_leads_to_it():
-    """Every Kafka client sends the key there."""
-    assert [partition_of(key, 7) for key in partition_keys(7, partition_of)] == list(range(7))

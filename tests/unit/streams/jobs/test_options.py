@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import Fatal
-from streams.jobs.backfill import scan
+from streams.jobs.backfill import place
+from streams.jobs.ends import Place
 from streams.jobs.options import options, parser
 
 
@@ -32,14 +33,9 @@ def test_a_missing_file_is_named():
 
 def test_a_range_has_two_ends():
     """Offsets, moments and the ends of the topic."""
-    assert scan("earliest", "latest") == {
-        "scan.startup.mode": "earliest-offset",
-        "scan.bounded.mode": "latest-offset",
-    }
-    assert (
-        scan("@1000", "0:5,1:7")["scan.bounded.specific-offsets"]
-        == "partition:0,offset:5;partition:1,offset:7"
-    )
-    assert scan("@1000", "latest")["scan.startup.timestamp-millis"] == "1000"
-    with pytest.raises(Fatal, match="no end of a range"):
-        scan("yesterday", "latest")
+    assert place("earliest", "earliest") == Place("earliest")
+    assert place("0:5,1:7", "latest") == Place("latest", offsets={0: 5, 1: 7})
+    assert place("@1000", "latest") == Place("latest", at_ms=1000)
+    for wrong in ("yesterday", "latest", "0:5,", "@", "1"):
+        with pytest.raises(Fatal, match="no end of a range"):
+            place(wrong, "earliest")

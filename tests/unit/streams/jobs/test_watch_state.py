@@ -14,8 +14,9 @@ from schemas.drift import Signal
 from schemas.record import Coordinates, Kind
 from streams.drift.feed import WatchFeed
 from streams.drift.watch import DriftWatch
-from streams.jobs.packing import PackedRecord, repack
-from streams.jobs.watch_state import WatchState, take
+from streams.jobs.packing import batch_of
+from streams.jobs.watch_state import Run, WatchState, take
+from streams.operators.carried import Original
 from tests.unit.streams.jobs.test_state import _Map
 
 NOW_S = 1_772_323_200.0
@@ -24,7 +25,7 @@ CONFIG = Stream.model_validate(
 )
 
 
-def _blob(first: int, count: int) -> bytes:
+def _batch(first: int, count: int) -> Run:
     rng = Random(first)
     records = []
     for number in range(first, first + count):
@@ -37,19 +38,19 @@ def _blob(first: int, count: int) -> bytes:
             raw=Coordinates("events.raw", 0, number),
             values={"level": rng.gauss(9.0 if number > 3000 else 0.0, 1.0)},
         )
-        records.append(PackedRecord("events.clean", 0, number, 0, b"press/1", encode(clean)))
-    return repack(records)
+        records.append(Original("events.clean", 0, number, 0, b"press/1", encode(clean)))
+    return Run("events.clean", 0, batch_of(records))
 
 
 def _run(watch: DriftWatch, state: WatchState, runs: int, first: int = 0) -> list[Any]:
     feed = WatchFeed(watch, "")
     raised: list[Any] = []
     for number in range(first, first + runs):
-        now_s, blob = NOW_S + number, _blob(number * 20, 20)
-        raised += take(watch, feed, now_s, blob)
-        state.remember(watch, now_s, blob)
-        take(watch, feed, now_s, b"")
-        state.remember(watch, now_s, b"")
+        now_s, run = NOW_S + number, _batch(number * 20, 20)
+        raised += take(watch, feed, now_s, run)
+        state.remember(watch, now_s, run)
+        take(watch, feed, now_s, None)
+        state.remember(watch, now_s, None)
     return raised
 
 
