@@ -25,11 +25,12 @@ RECOVERY: Final[Mapping[str, str]] = {
     # A lost TaskManager is noticed within six seconds instead of fifty.
     "heartbeat.interval": "1000",
     "heartbeat.timeout": "6000",
-    # A fault that stays is tried again at growing pauses, and never given up: an operator decides that.
+    # A fault that stays is tried again at growing pauses, and never given up: an operator decides that. They
+    # stay short, since events wait meanwhile and faults that come one after the other are not one that stays.
     "restart-strategy.type": "exponential-delay",
     "restart-strategy.exponential-delay.initial-backoff": "1 s",
-    "restart-strategy.exponential-delay.max-backoff": "30 s",
-    "restart-strategy.exponential-delay.reset-backoff-threshold": "2 min",
+    "restart-strategy.exponential-delay.max-backoff": "5 s",
+    "restart-strategy.exponential-delay.reset-backoff-threshold": "30 s",
 }
 """How soon a fault is noticed, and what follows."""
 

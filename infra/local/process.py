@@ -26,7 +26,7 @@ GUARD = Path(__file__).with_name("guard.py")
 TICK_S = 0.05
 FIRST_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 15.0
-STEADY_AFTER_S = 30.0  # a process that ran this long starts its backoff anew
+STEADY_AFTER_S = 5.0  # a process that worked this long, once ready, starts its pauses anew
 MAX_EARLY_EXITS = 3  # exits before ever being ready, after which a start has failed
 LOG_KEEP_BYTES = 64 * 1024 * 1024
 
@@ -71,6 +71,19 @@ class ProcessState:
     log_path: Path
 
 
+class Backoff:
+    """Pauses before restarts: they double while a process does not come to work, up to `MAX_BACKOFF_S`."""
+
+    def __init__(self) -> None:
+        self._next_s = FIRST_BACKOFF_S
+
+    def after(self, worked_s: float) -> float:
+        """Return the pause in seconds after a process ended that had been ready for `worked_s`."""
+        pause_s = FIRST_BACKOFF_S if worked_s > STEADY_AFTER_S else self._next_s
+        self._next_s = min(2 * pause_s, MAX_BACKOFF_S)
+        return pause_s
+
+
 class _Child:
     """One spec's current process, changed by the supervisor's thread alone."""
 
@@ -82,9 +95,9 @@ class _Child:
         self.restarts = -1  # the first start is no restart
         self.early_exits = 0
         self.ever_ready = False
-        self.backoff_s = FIRST_BACKOFF_S
+        self.backoff = Backoff()
         self.due = 0.0
-        self.spawned = 0.0
+        self.ready_at: float | None = None
         self.started: datetime | None = None
 
 
@@ -194,7 +207,7 @@ class Supervisor:
                 if child.process.poll() is not None:
                     _note_exit(child, now)
                 elif child.state == "starting" and _is_ready(child.spec):
-                    child.state, child.ever_ready = "running", True
+                    child.state, child.ever_ready, child.ready_at = "running", True, now
             if (child.state, child.restarts) != before:
                 self._tell()
 
@@ -223,7 +236,7 @@ class Supervisor:
             )
         child.restarts += 1
         child.state = "starting"
-        child.spawned = time.monotonic()
+        child.ready_at = None
         child.started = datetime.now(UTC)
         with suppress(psutil.NoSuchProcess):  # ended already: the next tick notes it
             child.probe = psutil.Process(child.process.pid)
@@ -262,11 +275,9 @@ def _note_exit(child: _Child, now: float) -> None:
     if not child.spec.restart:
         child.state = "stopped" if child.process is not None and child.process.returncode == 0 else "failed"
         return
-    if now - child.spawned > STEADY_AFTER_S:
-        child.backoff_s = FIRST_BACKOFF_S
+    worked_s = 0.0 if child.ready_at is None else now - child.ready_at
     child.state = "waiting"
-    child.due = now + child.backoff_s
-    child.backoff_s = min(child.backoff_s * 2, MAX_BACKOFF_S)
+    child.due = now + child.backoff.after(worked_s)
 
 
 def _signal_group(process: subprocess.Popen[bytes], sig: int) -> None:

@@ -82,7 +82,7 @@ def gathered(
     source = made.fromSource(builder.build(), unmarked, "kafka")
     source = source.uid("source")
     row = Types.ROW([Types.INT(), written_type()]).get_java_type_info()
-    return DataStream(source.transform("gather", row, headrace.Gather(_integers(keys))))
+    return DataStream(source.transform("gather", row, headrace.Gather(_array(jvm.int, keys))))
 
 
 def by_lane(batches: DataStream) -> KeyedStream:
@@ -109,20 +109,15 @@ def write(written: DataStream, told: JobOptions) -> None:
 
 def _initializer(place: Place, read: Sequence[str]) -> Any:
     jvm = get_gateway().jvm
-    kafka = jvm.org.apache.flink.kafka.shaded.org.apache.kafka
     initializers = jvm.org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer
     if place.at_ms is not None:
         return initializers.timestamp(place.at_ms)
     if place.offsets:
-        offsets = jvm.java.util.HashMap()
-        for topic in read:
-            for partition, offset in place.offsets.items():
-                where = kafka.common.TopicPartition(topic, partition)
-                offsets.put(where, jvm.java.lang.Long.valueOf(offset))
-        return initializers.offsets(offsets)
+        partitions, offsets = _array(jvm.int, [*place.offsets]), _array(jvm.long, [*place.offsets.values()])
+        return jvm.headrace.flink.Offsets.of(_strings(read), partitions, offsets)
     if place.otherwise == "group":
-        reset = kafka.clients.consumer.OffsetResetStrategy.EARLIEST
-        return initializers.committedOffsets(reset)
+        kafka = jvm.org.apache.flink.kafka.shaded.org.apache.kafka
+        return initializers.committedOffsets(kafka.clients.consumer.OffsetResetStrategy.EARLIEST)
     return initializers.earliest() if place.otherwise == "earliest" else initializers.latest()
 
 
@@ -133,9 +128,8 @@ def _strings(values: Sequence[str]) -> Any:
     return made
 
 
-def _integers(values: Sequence[int]) -> Any:
-    gateway = get_gateway()
-    made = gateway.new_array(gateway.jvm.int, len(values))
+def _array(of: Any, values: Sequence[int]) -> Any:
+    made = get_gateway().new_array(of, len(values))
     for at, value in enumerate(values):
         made[at] = value
     return made

@@ -11,7 +11,7 @@ from infra.flink.bridge import RELEASE, SOURCES
 from infra.flink.cluster import RECOVERY
 from infra.flink.jars import FLINK_VERSION, KAFKA_CONNECTOR
 from infra.flink.jobs import MODULES
-from infra.flink.layout import STATE
+from infra.flink.layout import COLLECTOR, STATE
 from infra.flink.package import closure, module_path, root
 from tests.unit.infra.flink.deployment_schema import SPEC
 
@@ -47,7 +47,7 @@ def test_a_misspelt_field_is_found(manifest: dict[str, Any]) -> None:
 def test_it_recovers_as_the_local_cluster_does(manifest: dict[str, Any]) -> None:
     """State, heartbeats and restarts are set alike; only the store of the jobs is Kubernetes' own."""
     told = manifest["spec"]["flinkConfiguration"]
-    alike = {**STATE, **RECOVERY}
+    alike = {**STATE, **COLLECTOR, **RECOVERY}
     assert {key: told.get(key) for key in alike} == alike
     assert told["high-availability.type"] == "kubernetes"
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from infra.local.errors import StackError
-from infra.local.process import ProcessSpec, Supervisor, log_tail
+from infra.local.process import MAX_BACKOFF_S, Backoff, ProcessSpec, Supervisor, log_tail
 from tests.waiting import eventually
 
 PAUSE = "import signal; signal.pause()"
@@ -51,6 +51,14 @@ def test_a_killed_process_comes_back(supervisor: Supervisor, tmp_path: Path) -> 
     first = supervisor.kill("one")
     eventually(lambda: supervisor.states()[0].restarts == 1 and supervisor.states()[0].pid)
     assert supervisor.states()[0].pid != first
+
+
+def test_pauses_grow_only_for_what_does_not_come_to_work() -> None:
+    """One that is killed again and again, but worked in between, is back at once each time."""
+    backoff = Backoff()
+    assert [backoff.after(1.0) for _ in range(4)] == [0.2, 0.4, 0.8, 1.6]
+    assert [backoff.after(60.0) for _ in range(4)] == [0.2] * 4
+    assert [backoff.after(0.0) for _ in range(9)][-1] == MAX_BACKOFF_S
 
 
 def test_a_process_that_keeps_ending_fails_its_start_with_its_log(
