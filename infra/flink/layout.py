@@ -45,8 +45,8 @@ STATE: Final[Mapping[str, str]] = {
 
 
 COLLECTOR: Final[Mapping[str, str]] = {"env.java.opts.taskmanager": "-XX:+UseParallelGC"}
-"""A TaskManager's heap holds batches of a megabyte that live for moments; G1, Flink's own choice, began a cycle
-for each (a third of the JVM's time). The state is in RocksDB, outside of the heap, so pauses stay short."""
+"""A TaskManager's heap holds batches of a megabyte that live for moments: G1, Flink's own choice, began a
+cycle for each, a third of the JVM's time. The state is in RocksDB, outside of the heap; pauses stay short."""
 
 
 @dataclass(frozen=True)
