@@ -104,15 +104,17 @@ def savepoint(cluster: Cluster, name: str, folder: str, within_s: float) -> str:
         return rest.savepoint(_running_job(cluster, rest, name), folder, within_s)
 
 
-def stop(cluster: Cluster, name: str, folder: str, within_s: float) -> str:
+def stop(cluster: Cluster, name: str, folder: str, within_s: float, *, drain: bool = False) -> str:
     """Stop a job with a savepoint, which is remembered, and return its path.
+
+    Drained, a job gives up what waits in it first, for another engine to take.
 
     Raises:
         FlinkError: it does not run, or the savepoint failed and the job goes on.
     """
     with Rest(cluster.address) as rest:
         job = _running_job(cluster, rest, name)
-        path = rest.stop(job, folder, within_s)
+        path = rest.stop(job, folder, within_s, drain=drain)
     known = cluster.runs.all().get(name)
     if known is not None:
         cluster.runs.put(name, msgspec.structs.replace(known, savepoint=path))

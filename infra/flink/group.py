@@ -14,47 +14,28 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from infra.flink.errors import FlinkError
-from infra.runtime.control import GROUPS, Controls
+from infra.runtime.control import GROUPS
 from infra.runtime.kafka.admin import coordinated
 from infra.runtime.kafka.follow import partitions_of
 from infra.runtime.kafka.lifecycle import connected
 from infra.runtime.kafka.transactions import Transactions
 from infra.runtime.settings import Settings
 from schemas import topics
-from schemas.control import Scope, Stage
+from schemas.control import Stage
 from schemas.errors import Retryable
 
 _GROUP: Final = GROUPS[Stage.CLEAN]
 _INPUTS: Final = (topics.RAW, topics.REKEYED, topics.PARKED)
-_OUTPUTS: Final = (topics.CLEAN, topics.DEAD, topics.COPIES, topics.REKEYED, topics.DEDUPE_LOG)
+_OUTPUTS: Final = (
+    topics.CLEAN,
+    topics.DEAD,
+    topics.COPIES,
+    topics.REKEYED,
+    topics.PARKED,
+    topics.DEDUPE_LOG,
+)
 _CLIENT: Final = "headrace-handover"
 _POLL_S: Final = 0.2
-
-
-async def refuse_paused(settings: Settings) -> None:
-    """Refuse while something of the stage is paused, which the Flink job does not heed.
-
-    Raises:
-        FlinkError: the stage or a stream is paused, or events of one that was still wait to be read back.
-        Retryable: Kafka does not answer.
-    """
-    controls = Controls(settings)
-    await controls.load()
-    paused = sorted(controls.paused_streams)
-    if controls.paused(Scope.STAGE, Stage.CLEAN.value) is not None:
-        paused.append(Stage.CLEAN.value)
-    if paused:
-        raise FlinkError(f"{', '.join(paused)} paused, which the job does not heed: `headrace resume` first")
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.endpoints.kafka, client_id=_CLIENT)
-    async with connected(consumer), _admin(settings) as admin:
-        places = await partitions_of(settings, [topics.PARKED])
-        ends, first = await consumer.end_offsets(places), await consumer.beginning_offsets(places)
-        taken = await admin.list_consumer_group_offsets(_name(settings), partitions=places)
-    left = sum(max(0, ends[at] - max(first[at], int(taken[at].offset))) for at in places)
-    if left:
-        raise FlinkError(
-            f"{left} events of paused streams wait in events.parked, which the job does not read"
-        )
 
 
 async def wait_members(settings: Settings, *, present: bool, within_s: float) -> None:

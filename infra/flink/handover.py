@@ -3,7 +3,8 @@
 Two things must go over whole: the positions in the input, and what was cleaned already. The second lies in
 `dedupe.log`, which both engines write in the transactions of their outputs and read when they begin. The
 first are the group's offsets: a worker's are in its transactions too; a job's are those of the savepoint that
-it was stopped with. In between nobody cleans, and events wait in Kafka.
+it was stopped with. In between nobody cleans, and events wait in Kafka. What is paused stays so: its events
+wait on `events.parked`, which both engines read.
 """
 
 import asyncio
@@ -93,11 +94,10 @@ def take_over(
     """Stop the workers and let the Flink job go on where they ended; returns it once all its tasks run.
 
     Raises:
-        FlinkError: it runs already, slots are missing, or something is paused (nothing was changed); or the
-            job did not start, or workers elsewhere did not stop (those stopped here were started again).
+        FlinkError: it runs already, or slots are missing (nothing was changed); or the job did not start, or
+            workers elsewhere did not stop (those stopped here were started again).
     """
     control.refuse(cluster, name, parallelism)
-    asyncio.run(group.refuse_paused(settings))
     before = _job(cluster, name)
     workers.stop()
     say("the workers have stopped")
@@ -126,11 +126,13 @@ def give_back(
 ) -> None:
     """Stop the job with a savepoint, and let the workers go on from its positions.
 
+    What waits in it for the end of a pause goes to `events.parked`, from where the workers take it.
+
     Raises:
         FlinkError: it does not run, or the savepoint failed (the job goes on); or its positions could not be
             taken over (the message says how to go on with the job).
     """
-    path = control.stop(cluster, name, "", within_s)
+    path = control.stop(cluster, name, "", within_s, drain=True)
     say(f"the job has stopped with savepoint {path}")
     try:
         positions = source_positions(path)

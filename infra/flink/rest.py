@@ -140,12 +140,12 @@ class Rest:
         """Write a savepoint of a running job and return its path; `folder` empty: where the cluster says."""
         return self._savepoint(f"/jobs/{job}/savepoints", {"cancel-job": False}, job, folder, timeout_s)
 
-    def stop(self, job: str, folder: str, timeout_s: float) -> str:
+    def stop(self, job: str, folder: str, timeout_s: float, *, drain: bool = False) -> str:
         """Stop a job with a savepoint and return its path.
 
-        Nothing is drained: no watermark of the end is sent, so windows stay open in the savepoint.
+        Drained, it gets the watermark of the end first and gives up what waits, which else the savepoint has.
         """
-        path = self._savepoint(f"/jobs/{job}/stop", {"drain": False}, job, folder, timeout_s)
+        path = self._savepoint(f"/jobs/{job}/stop", {"drain": drain}, job, folder, timeout_s)
         self.wait_ended(job, timeout_s)
         return path
 

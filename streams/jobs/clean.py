@@ -22,7 +22,7 @@ from streams.jobs.lanes import KEY_GROUPS, lane_keys
 from streams.jobs.options import JobOptions, options, parser
 
 NAME: Final = "headrace-clean"
-INPUTS: Final = (topics.RAW, topics.REKEYED)
+INPUTS: Final = (topics.RAW, topics.REKEYED, topics.PARKED)
 _BATCHES_AT_ONCE: Final = "4"
 """What one crossing to Python carries, of thousands of records each."""
 
@@ -51,8 +51,9 @@ def submit(
     home = asyncio.run(prepare(told.settings()))
     made = environment(told, name)
     inputs = [told.settings().topic(topic) for topic in read]
-    batches = gathered(made, told, inputs, begin, end, lane_keys(home.partitions, _group_of))
-    lane = CleanLane(told, home.partitions)
+    keys = lane_keys(home.partitions, _group_of)
+    batches = gathered(made, told, inputs, begin, end, keys)
+    lane = CleanLane(told, keys)
     cleaned = by_lane(batches).process(lane, output_type=written_type()).name("clean").uid("clean")
     write(cleaned, told)
     made.execute_async(name)
@@ -71,6 +72,7 @@ def environment(told: JobOptions, name: str) -> StreamExecutionEnvironment:
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "python.fn-execution.bundle.size": _BATCHES_AT_ONCE,
         "python.fn-execution.bundle.time": "20",
+        "python.map-state.read-cache-size": "16",  # no entry is read twice, and what waits has large ones
     }
     if told.parallelism is not None:  # Flink's client takes the option for its own where it comes first
         settings["parallelism.default"] = str(told.parallelism)

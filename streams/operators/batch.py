@@ -7,6 +7,7 @@ from datetime import datetime
 from schemas import topics
 from schemas.errors import Reason
 from schemas.outputs import Outputs
+from schemas.record import Outgoing
 
 
 @dataclass(slots=True)
@@ -30,7 +31,8 @@ class Batch:
     outgoing: Outputs = field(default_factory=lambda: Outputs(topics.CLEAN.name))
     by_stream: dict[str, Tally] = field(default_factory=dict)
     forwarded: int = 0
-    parked: Counter[str] = field(default_factory=Counter)
+    waiting: dict[str, list[Outgoing]] = field(default_factory=dict)
+    """What was parked, by stream; `outgoing` has it too."""
 
     def of(self, stream: str) -> Tally:
         """Return a stream's part."""
@@ -38,6 +40,11 @@ class Batch:
         if tally is None:
             tally = self.by_stream[stream] = Tally()
         return tally
+
+    @property
+    def parked(self) -> Counter[str]:
+        """Return how many events were parked, by stream."""
+        return Counter({stream: len(records) for stream, records in self.waiting.items()})
 
     @property
     def accepted(self) -> int:

@@ -224,8 +224,9 @@ class CleanPipeline:
                 others.append(entry)
                 continue
             try:
-                batch.outgoing.append(park(record, met, pauses.epoch))
-                batch.parked[cleaner.name] += 1
+                waiting = park(record, met, pauses.epoch)
+                batch.outgoing.append(waiting)
+                batch.waiting.setdefault(cleaner.name, []).append(waiting)
             except Rejected as rejected:
                 self._reject(batch, record, rejected, now, cleaner.name)
         return others

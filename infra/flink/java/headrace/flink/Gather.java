@@ -15,14 +15,15 @@ import org.apache.flink.kafka.shaded.org.apache.kafka.common.record.TimestampTyp
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.BoundedOneInput;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.types.Row;
 
 /**
  * Gathers the records of each partition into record batches (Kafka's message format v2), as a crossing to Python
  * costs more than what is done there with an event. Out come rows of the lane's key, and in a row topic,
- * partition and batch. A batch goes on when it is large, 50 ms after its first record, and before every
- * checkpoint, so that nothing of it is state.
+ * partition and batch. A batch goes on when it is large, 50 ms after its first record, before every checkpoint,
+ * so that nothing of it is state, and before a watermark, so that the end of the input comes behind all of it.
  */
 public final class Gather extends AbstractStreamOperator<Row>
         implements OneInputStreamOperator<ConsumerRecord<byte[], byte[]>, Row>,
@@ -77,6 +78,12 @@ public final class Gather extends AbstractStreamOperator<Row>
     @Override
     public void prepareSnapshotPreBarrier(long checkpointId) {
         emitAll();
+    }
+
+    @Override
+    public void processWatermark(Watermark mark) throws Exception {
+        emitAll();
+        super.processWatermark(mark);
     }
 
     @Override
