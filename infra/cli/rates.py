@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from infra.runtime.metrics.server import addresses
 from infra.runtime.settings import Settings
@@ -16,6 +17,7 @@ from infra.runtime.settings import Settings
 OVER_S: Final = 1.0
 """The time over which a rate is taken."""
 
+_HELD: Final = "flink_taskmanager_job_task_operator_held"
 _COUNTED: Final = ("headrace_events_accepted", "headrace_events_duplicates", "headrace_events_rejected")
 
 
@@ -52,21 +54,35 @@ async def rates(settings: Settings) -> dict[str, Rates]:
     return found
 
 
+async def held(settings: Settings) -> int:
+    """Return how many events wait in jobs on this folder's Flink cluster, as it told within some seconds."""
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
+        found = await _samples(client, list(addresses(settings.home).values()))
+    return int(sum(sample.value for name, sample in found if name == _HELD))
+
+
 async def _counts(
     client: httpx.AsyncClient, urls: list[str]
 ) -> tuple[Mapping[tuple[str, str], float], dict[str, float]]:
     """Add up the workers' counters by name and stream, and take the longest delay of each stream."""
     sums: defaultdict[tuple[str, str], float] = defaultdict(float)
     delays: dict[str, float] = {}
-    answers = await asyncio.gather(*(client.get(url) for url in urls), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            continue  # it ended in this moment
-        for family in text_string_to_metric_families(answer.text):
-            for sample in family.samples:
-                stream = sample.labels.get("stream", "")
-                if family.name in _COUNTED and sample.name.endswith("_total"):
-                    sums[family.name, stream] += sample.value
-                elif family.name == "headrace_watermark_delay_seconds" and not isnan(sample.value):
-                    delays[stream] = max(sample.value, delays.get(stream, sample.value))
+    for name, sample in await _samples(client, urls):
+        stream = sample.labels.get("stream", "")
+        if name in _COUNTED and sample.name.endswith("_total"):
+            sums[name, stream] += sample.value
+        elif name == "headrace_watermark_delay_seconds" and not isnan(sample.value):
+            delays[stream] = max(sample.value, delays.get(stream, sample.value))
     return sums, delays
+
+
+async def _samples(client: httpx.AsyncClient, urls: list[str]) -> list[tuple[str, Sample]]:
+    """Return all samples of all workers, each with the name of its family."""
+    answers = await asyncio.gather(*(client.get(url) for url in urls), return_exceptions=True)
+    return [
+        (family.name, sample)
+        for answer in answers
+        if not isinstance(answer, BaseException)  # it ended in this moment
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    ]

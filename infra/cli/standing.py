@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from infra.cli import groups
-from infra.cli.rates import OVER_S, Rates, rates
+from infra.cli.rates import OVER_S, Rates, held, rates
 from infra.runtime.control import Controls
 from infra.runtime.kafka.admin import create_topics
 from infra.runtime.settings import Settings
@@ -17,7 +17,7 @@ async def standing(settings: Settings) -> dict[str, Any]:
     controls = Controls(settings)
     await controls.load()
     before, parked = await groups.groups(settings), await groups.parked(settings)
-    counted, _ = await asyncio.gather(rates(settings), asyncio.sleep(OVER_S))
+    counted, waiting, _ = await asyncio.gather(rates(settings), held(settings), asyncio.sleep(OVER_S))
     after = await groups.groups(settings)
     return {
         "streams": [
@@ -41,6 +41,7 @@ async def standing(settings: Settings) -> dict[str, Any]:
             for then, now in zip(before, after, strict=True)
         ],
         "parked": parked,
+        "held": waiting,
     }
 
 
@@ -103,6 +104,8 @@ def show(found: dict[str, Any]) -> None:
                 console.print(f"\n{scope} {row['name']}: paused {_why(row)}", soft_wrap=True)
     if found["parked"]:
         console.print(f"\n{found['parked']} records of events.parked wait (transaction marks included)")
+    if found["held"]:
+        console.print(f"\n{found['held']} events wait in the Flink job")
 
 
 def _shown(value: float | None, unit: str) -> str:

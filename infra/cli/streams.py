@@ -142,7 +142,7 @@ def _order(name: str, stage: Stage | None, action: Action, reason: str, by: str,
 
 _ADJECTIVES: Final = {Action.PAUSED: "paused", Action.RESUMED: "running"}
 _WHAT_FOLLOWS: Final = {
-    (Scope.STREAM, Action.PAUSED): "its events wait in events.parked (kept 28 days), other streams go on",
+    (Scope.STREAM, Action.PAUSED): "its events wait (on events.parked 28 days at most), other streams go on",
     (Scope.STREAM, Action.RESUMED): "what waited is cleaned now, in its order, beside what comes",
     (Scope.STAGE, Action.PAUSED): "its workers finish what they hold; its input waits in its topics",
     (Scope.STAGE, Action.RESUMED): "its workers go on where they stood",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from infra.cli import groups
 from infra.cli.main import app
+from infra.cli.rates import held
 from infra.flink import control, handover
 from infra.flink.control import Cluster
 from infra.runtime.kafka.admin import create_topics
@@ -61,7 +61,12 @@ async def test_paused_streams_and_stages_wait_over_a_restart_with_fewer_tasks(
     await publish(settings, published[half:])
     start(flink, unique, settings, config, parallelism=1, savepoint="last")
     try:
-        await aeventually(lambda: has_read_all(settings), timeout_s=30, every_s=0.5)
+        waiting = half - others(published[:half]) + len(published) - half
+
+        async def all_wait() -> bool:
+            return await held(load({**environment, "HEADRACE_HOME": str(flink.home)})) == waiting
+
+        await aeventually(all_wait, timeout_s=40, every_s=0.5)
         assert_without(await committed(settings), published[:half])
         await headrace("streams", "resume", "--stage", "clean")
         assert_without(await dealt_with(settings, others(published)), published)
@@ -128,14 +133,6 @@ def ids(found: Outcome, source: str) -> list[str]:
     """Return a source's ids in order; what was parked comes back beside what came, so without order."""
     order = [str(event["id"]) for event in found.clean[source]]
     return sorted(order) if source.startswith("shop/") else order
-
-
-async def has_read_all(settings: Settings) -> bool:
-    """Tell whether a checkpoint holds everything that was published."""
-    clean = next(group for group in await groups.groups(settings) if group.stage.value == "clean")
-    topic = settings.topic(topics.RAW)
-    ends = {at: end for at, end in clean.ends.items() if at.topic == topic}
-    return all(clean.committed.get(at) == end for at, end in ends.items())
 
 
 async def parked(settings: Settings) -> int:
