@@ -73,6 +73,8 @@ def give_back(
 ) -> None:
     """Stop the Flink job with a savepoint, and let the Faust workers go on from its positions.
 
+    What is paused stays paused, and waits on `events.parked` then.
+
     headrace flink give-back
     """
     from infra.flink import control, handover

@@ -2,6 +2,7 @@
 
     Kafka ─▶ gathered in record batches ─▶ by lane: CleanPipeline, its state in RocksDB ─▶ scattered ─▶ Kafka
 
+What is paused waits in the lane; what another engine sent to `events.parked` is read too.
 Exactly once: the offsets, the lanes' state and the outputs' Kafka transactions belong to one checkpoint. Runs
 as `flink run -pym streams.jobs.clean …` on a cluster whose Python has Headrace and Flink's Kafka connector.
 """
