@@ -1,4 +1,4 @@
-"""What a cluster checks a `FlinkDeployment` against: the Flink operator's schema, from the operator's own jar."""
+"""What a cluster checks a `FlinkDeployment` against: the schema in the jar of the Flink operator's types."""
 
 import zipfile
 from pathlib import Path
