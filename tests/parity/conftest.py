@@ -12,8 +12,9 @@ SWITCHES = 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long run be asked for: `pytest tests/parity/test_handover.py --switches 10`."""
+    """Let a long run be asked for: `--switches 10` moves between engines, `--whole` all of the data sets."""
     parser.addoption("--switches", type=int, default=SWITCHES, help="moves between engines under load")
+    parser.addoption("--whole", action="store_true", help="parity on all rows of all data sets")
 
 
 @pytest.fixture(scope="session")
