@@ -189,8 +189,10 @@ def _submitted(cluster: Cluster, rest: Rest, name: str, wanted: Run, path: str) 
     try:
         rest.wait_running(identity, _STARTED_WITHIN_S)
     except FlinkError as error:
-        rest.cancel(identity)  # a job that cannot start would be tried again for ever
         cluster.runs.put(name, msgspec.structs.replace(found, savepoint=path))
+        if not _lives(rest, identity):
+            raise  # it ended by itself
+        rest.cancel(identity)  # a job that cannot start would be tried again for ever
         raise FlinkError(f"{error}; it was cancelled") from error
     return found
 

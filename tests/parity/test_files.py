@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from infra.flink import control
 from infra.flink.control import Cluster
+from infra.flink.errors import FlinkError
 from infra.runtime.kafka.follow import follow
 from infra.runtime.kafka.partitioner import partition_of
 from infra.runtime.settings import Endpoints, Settings, load
@@ -21,7 +23,7 @@ from schemas.dead import Dead
 from schemas.errors import Reason
 from streams.jobs.files import kept_bytes
 from tests.installation import environment_of
-from tests.parity.engines import committed, in_memory
+from tests.parity.engines import committed, in_memory, start
 from tests.parity.inputs import CONFIG, PARTITIONS, Published, records
 from tests.parity.outcome import Outcome
 from tests.waiting import aeventually
@@ -83,6 +85,46 @@ async def test_files_become_what_the_engine_in_memory_makes_of_them(
     assert again.accepted == specified.accepted
     assert again.dropped == specified.dropped + specified.dropped + specified.accepted
     assert len(again.dead) == 2 * len(specified.dead)
+
+
+async def test_a_damaged_archive_is_named_and_ends_the_job(
+    flink: Cluster, stack: Endpoints, unique: str, tmp_path: Path
+) -> None:
+    """It is not tried again: it would be damaged then, too."""
+    environment = environment_of(stack, tmp_path, CONFIG.replace("{prefix}", unique))
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(gzip.compress(b"{}\n" * 1000 + random.Random(3).randbytes(50_000))[:-9000])
+    arguments = ["--bootstrap", stack.kafka, "--config", environment["HEADRACE_CONFIG"], "--files", str(cut)]
+    told = ""
+
+    async def failed() -> bool:
+        nonlocal told
+        known = dict(control.jobs(flink)).get(unique)
+        told = told or (known.cause if known is not None else "")
+        return known is not None and known.state == "FAILED" and known.restarts == 0
+
+    try:
+        control.run(flink, unique, "streams.jobs.backfill", 1, arguments)
+    except FlinkError as error:  # it may have failed before all its tasks ran
+        told = str(error)
+    await aeventually(failed, timeout_s=30, every_s=0.5)
+    assert f"{cut.as_uri()} is damaged behind line 1" in told
+
+
+async def test_a_backfill_does_not_run_beside_the_job_that_cleans(
+    flink: Cluster, stack: Endpoints, unique: str, tmp_path: Path
+) -> None:
+    """It is refused before it is submitted, and so is the other way round."""
+    environment = environment_of(stack, tmp_path, CONFIG.replace("{prefix}", unique))
+    start(flink, "clean", load(environment), environment["HEADRACE_CONFIG"], parallelism=1)
+    try:
+        with pytest.raises(FlinkError, match=r"clean runs, as job .* `headrace flink stop clean` first"):
+            control.run(flink, "backfill", "streams.jobs.backfill", 1, [])
+    finally:
+        control.stop(flink, "clean", "", 60.0)
+    control.forget_savepoint(flink, "clean")
+    with pytest.raises(FlinkError, match="no savepoint of clean is remembered"):
+        control.run(flink, "clean", "streams.jobs.clean", 1, [], "last")
 
 
 def _published(archive: Archive, settings: Settings) -> Iterable[Published]:
