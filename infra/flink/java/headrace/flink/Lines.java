@@ -168,7 +168,7 @@ public final class Lines implements BulkFormat<ConsumerRecord<byte[], byte[]>, F
         /** Returns what ends the job: a file that is damaged is so when it is read again, too. */
         private SuppressRestartsException damaged(long line, IOException error) {
             String told = topic + " is damaged behind line " + line + ": " + error.getMessage();
-            return new SuppressRestartsException(new IOException(told, error));
+            return new SuppressRestartsException(new IOException(told)); // people are shown the innermost cause
         }
 
         private static boolean isBlank(byte[] value) {
