@@ -107,15 +107,16 @@ def run(
 ) -> None:
     """Submit a job, and wait until all its tasks run; what follows `--` goes to the job itself.
 
-        headrace flink run clean --parallelism 2
+    headrace flink run clean --parallelism 2
 
-        headrace flink run backfill -- --begin @1790000000000 --end 0:500,1:480
+    headrace flink run backfill -- --begin @1790000000000 --end 0:500,1:480
 
-        headrace flink run backfill --files /mnt/archive/2026/ --files 'more/*.jsonl.gz'
+    headrace flink run backfill --files /mnt/archive/ --files 'more/*.jsonl.gz'
 
-    A backfill ends by itself; nothing else may clean meanwhile, and `clean` is run without a savepoint after
-    it. What was cleaned before is dropped as a duplicate. The lines of a file stay in their order; with
-    --parallelism 1 files are read one after the other, by their paths.
+    A backfill ends by itself; nothing else may clean meanwhile.
+    After it, run clean without a savepoint: its log says what was accepted.
+    What was cleaned before is dropped as a duplicate.
+    Lines of a file keep their order; with --parallelism 1, files too.
     """
     from infra.flink import control
     from infra.flink.jobs import PROBE, module_of
