@@ -21,7 +21,10 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Coordinates(msgspec.Struct, frozen=True, order=True, gc=False):
-    """The place of one record: unique for ever within one Kafka cluster."""
+    """The place of one record: unique for ever within one Kafka cluster.
+
+    Of what was read from a file: its URI as the topic, the partition where it was cleaned, the line from 1.
+    """
 
     topic: str
     partition: int

@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import unquote
 
 import typer
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from infra.cli.replay import Letter, Outcome
     from infra.runtime.settings import Settings
     from schemas.dead import Dead
+    from schemas.record import Coordinates
 
 _SHOWN_BYTES: Final = 4000
 _SHOWN_MESSAGE: Final = 100
@@ -213,7 +215,7 @@ def _facts(dead: "Dead") -> dict[str, str]:
         "field": dead.field,
         "stage": dead.stage,
         "rejected at": dead.rejected_at.isoformat(),
-        "raw": f"{dead.raw.topic} {dead.raw.partition}:{dead.raw.offset}",
+        "raw": _place(dead.raw),
         "stream": dead.stream,
         "source": dead.source,
         "id": dead.id,
@@ -221,6 +223,13 @@ def _facts(dead: "Dead") -> dict[str, str]:
         "headers": ", ".join(f"{name}={_text(value)}" for name, value in dead.headers),
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _place(raw: "Coordinates") -> str:
+    """Say where a record lay: on a topic, whose name has no slash, or in a file."""
+    if "/" in raw.topic:
+        return f"line {raw.offset} of {unquote(raw.topic.removeprefix('file://'))}"
+    return f"{raw.topic} {raw.partition}:{raw.offset}"
 
 
 def _text(raw: bytes) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from infra.cli import flink_backfill as backfill
 from infra.cli import flink_handover as handover
 from infra.cli.flink_options import Address, JsonOption, Parallelism, Within, tell, teller, topics_of
 from infra.cli.stack import DEFAULT_HOME, HomeOption
@@ -99,6 +100,7 @@ def run(
     from_savepoint: Annotated[
         str, typer.Option(help="Go on from a savepoint's path; `last`: what it was stopped with.")
     ] = "",
+    files: backfill.Files = None,
     home: HomeOption = DEFAULT_HOME,
     address: Address = "",
     as_json: JsonOption = False,
@@ -106,6 +108,15 @@ def run(
     """Submit a job, and wait until all its tasks run; what follows `--` goes to the job itself.
 
     headrace flink run clean --parallelism 2
+
+    headrace flink run backfill -- --begin @1790000000000 --end 0:500,1:480
+
+    headrace flink run backfill --files /mnt/archive/ --files 'more/*.jsonl.gz'
+
+    A backfill ends by itself; nothing else may clean meanwhile.
+    After it, run clean without a savepoint: its log says what was accepted.
+    What was cleaned before is dropped as a duplicate.
+    Lines of a file keep their order; with --parallelism 1, files too.
     """
     from infra.flink import control
     from infra.flink.jobs import PROBE, module_of
@@ -117,14 +128,18 @@ def run(
         str(checkpoint_ms),
         *(topics_of(home, group, transactional_prefix) if job != PROBE else []),
     ]
-    arguments += context.args
-    if job == handover.JOB and not group:
-        handover.refuse_beside_workers(home)
+    arguments += backfill.arguments(job, files or [], context.args)
+    if job == backfill.JOB or (job == handover.JOB and not group):
+        handover.refuse_beside_workers(home, job)
     found = control.run(cluster, job, module, parallelism, arguments, from_savepoint)
+    following = "headrace flink status"
+    if job == backfill.JOB:
+        control.forget_savepoint(cluster, handover.JOB)
+        following += ", until it is FINISHED · headrace flink run clean"
     tell(
         as_json,
         {"job": job, "id": found.job, "parallelism": parallelism, "from_savepoint": from_savepoint},
-        f"{job} runs as job {found.job}, parallelism {parallelism}\nnext: headrace flink status",
+        f"{job} runs as job {found.job}, parallelism {parallelism}\nnext: {following}",
     )
 
 

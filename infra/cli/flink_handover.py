@@ -21,8 +21,8 @@ def register(group: typer.Typer) -> None:
     group.command("give-back")(give_back)
 
 
-def refuse_beside_workers(home: Path) -> None:
-    """Refuse to run the job where Faust workers clean the same events.
+def refuse_beside_workers(home: Path, job: str = JOB) -> None:
+    """Refuse to run a job that cleans where Faust workers clean the same events.
 
     Raises:
         FlinkError: some do.
@@ -31,8 +31,9 @@ def refuse_beside_workers(home: Path) -> None:
     from infra.flink.errors import FlinkError
 
     if found := asyncio.run(group.members(_settings(home))):
+        then = "" if job == JOB else f", where `headrace flink stop {JOB}` makes room for {job}"
         raise FlinkError(
-            f"Faust workers clean ({', '.join(found)}): `headrace flink take-over` moves it to Flink"
+            f"Faust workers clean ({', '.join(found)}): `headrace flink take-over` moves it to Flink{then}"
         )
 
 

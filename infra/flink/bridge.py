@@ -1,7 +1,7 @@
 """The jobs' ends in Java: consumes the sources in `java/`, produces one small jar that travels with a job.
 
-Per record the JVM must do nothing but copy: these four classes gather records into batches for Python, and
-take batches apart for the producer. They are compiled once for each version of theirs, Flink and connector.
+Per record the JVM must do nothing but copy: they read lines of files, gather records into batches for
+Python, and take batches apart for the producer. Compiled once for each version of them, Flink and connector.
 """
 
 import hashlib

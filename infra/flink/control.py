@@ -19,6 +19,9 @@ from infra.local.home import running_record
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _STARTED_WITHIN_S: Final = 90.0
+_CLEANING: Final = ("clean", "backfill")
+"""The jobs that clean; beside each other neither would know what the other accepted."""
+
 _FREED_WITHIN_S: Final = 5.0
 
 
@@ -81,15 +84,21 @@ def refuse(cluster: Cluster, name: str, parallelism: int) -> None:
     """Refuse a job that could not be run now.
 
     Raises:
-        FlinkError: it runs already, or the cluster has too few slots.
+        FlinkError: it runs already, or another that cleans does, or the cluster has too few slots.
     """
-    known = cluster.runs.all().get(name)
+    known = {run: found for run, found in cluster.runs.all().items() if found.address == cluster.address}
     with Rest(cluster.address) as rest:
-        if known is not None and known.address == cluster.address and _lives(rest, known.job):
+        if name in known and _lives(rest, known[name].job):
             raise FlinkError(
-                f"{name} runs already, as job {known.job}: `headrace flink stop {name}` first, or `headrace"
-                f" flink rescale {name} N`"
+                f"{name} runs already, as job {known[name].job}: `headrace flink stop {name}` first, or"
+                f" `headrace flink rescale {name} N`"
             )
+        for other in set(_CLEANING) - {name} if name in _CLEANING else ():
+            if other in known and _lives(rest, known[other].job):
+                raise FlinkError(
+                    f"{other} runs, as job {known[other].job}, and {name} cleans the same partitions with a"
+                    f" memory of its own: wait until it has ended, or `headrace flink stop {other}` first"
+                )
         free = rest.free_slots(parallelism, _FREED_WITHIN_S)
     _refuse_more_than(free, "free", parallelism)
 
@@ -119,6 +128,13 @@ def stop(cluster: Cluster, name: str, folder: str, within_s: float, *, drain: bo
     if known is not None:
         cluster.runs.put(name, msgspec.structs.replace(known, savepoint=path))
     return path
+
+
+def forget_savepoint(cluster: Cluster, name: str) -> None:
+    """Let `last` no longer name what a job was stopped with, since more was cleaned than its state knows."""
+    known = cluster.runs.all().get(name)
+    if known is not None and known.savepoint:
+        cluster.runs.put(name, msgspec.structs.replace(known, savepoint=""))
 
 
 def cancel(cluster: Cluster, name: str) -> None:
@@ -175,8 +191,10 @@ def _submitted(cluster: Cluster, rest: Rest, name: str, wanted: Run, path: str) 
     try:
         rest.wait_running(identity, _STARTED_WITHIN_S)
     except FlinkError as error:
-        rest.cancel(identity)  # a job that cannot start would be tried again for ever
         cluster.runs.put(name, msgspec.structs.replace(found, savepoint=path))
+        if not _lives(rest, identity):
+            raise  # it ended by itself
+        rest.cancel(identity)  # a job that cannot start would be tried again for ever
         raise FlinkError(f"{error}; it was cancelled") from error
     return found
 

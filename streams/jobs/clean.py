@@ -8,16 +8,16 @@ as `flink run -pym streams.jobs.clean …` on a cluster whose Python has Headrac
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyflink.common import Configuration
-from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
 from schemas import topics
 from streams.apps.clean import GROUP, prepare
-from streams.jobs.ends import GROUP_OFFSETS, Place, by_lane, gathered, write, written_type
+from streams.jobs.ends import GROUP_OFFSETS, by_lane, gathered, write, written_type
 from streams.jobs.lane import CleanLane
 from streams.jobs.lanes import KEY_GROUPS, lane_keys
 from streams.jobs.options import JobOptions, options, parser
@@ -27,6 +27,9 @@ INPUTS: Final = (topics.RAW, topics.REKEYED, topics.PARKED)
 _BATCHES_AT_ONCE: Final = "4"
 """What one crossing to Python carries, of thousands of records each."""
 
+Source = Callable[[StreamExecutionEnvironment, Sequence[int]], DataStream]
+"""What makes the record batches that a job cleans, of `lane_type`, with the keys of the partitions."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Submit the job.
@@ -34,26 +37,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         Fatal: the configuration is wrong, or topics whose partitions go together have not equally many.
     """
-    submit(options(parser(__doc__ or "", GROUP).parse_args(argv)), NAME)
+    told = options(parser(__doc__ or "", GROUP).parse_args(argv))
+    read = [told.settings().topic(topic) for topic in INPUTS]
+    submit(told, NAME, lambda made, keys: gathered(made, told, read, GROUP_OFFSETS, None, keys))
 
 
-def submit(
-    told: JobOptions,
-    name: str,
-    read: Sequence[topics.Topic] = INPUTS,
-    begin: Place = GROUP_OFFSETS,
-    end: Place | None = None,
-) -> None:
-    """Build the job and hand it to the cluster; `begin` and `end` say which part of the topics it reads.
+def submit(told: JobOptions, name: str, source: Source) -> None:
+    """Build the job and hand it to the cluster.
 
     Raises:
         Fatal: topics whose partitions go together have not equally many.
     """
     home = asyncio.run(prepare(told.settings()))
     made = environment(told, name)
-    inputs = [told.settings().topic(topic) for topic in read]
     keys = lane_keys(home.partitions, _group_of)
-    batches = gathered(made, told, inputs, begin, end, keys)
+    batches = source(made, keys)
     lane = CleanLane(told, keys)
     cleaned = by_lane(batches).process(lane, output_type=written_type()).name("clean").uid("clean")
     write(cleaned, told)

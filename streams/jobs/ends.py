@@ -1,4 +1,4 @@
-"""A job's ends in Kafka: consumes topics and where to begin, produces record batches; and writes such.
+"""A job's ends: consumes topics and where to begin, or files, produces record batches; and writes such.
 
 Both are Kafka's own record batches (message format v2), gathered and taken apart by `headrace.flink` in Java:
 PyFlink's connector knows no keys, headers or coordinates, and costs a crossing for every record.
@@ -80,9 +80,26 @@ def gathered(
     unmarked = flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
     made = environment._j_stream_execution_environment  # noqa: SLF001  # PyFlink has no source of our own type
     source = made.fromSource(builder.build(), unmarked, "kafka")
-    source = source.uid("source")
-    row = Types.ROW([Types.INT(), written_type()]).get_java_type_info()
-    return DataStream(source.transform("gather", row, headrace.Gather(_array(jvm.int, keys))))
+    return _gather(source.uid("source"), keys)
+
+
+def gathered_lines(
+    environment: StreamExecutionEnvironment, named: Sequence[str], kept_bytes: int
+) -> DataStream:
+    """Return the lines of files as `gathered` returns records, all of one key and partition 0.
+
+    `named` are files and folders, absolute paths or URIs; of a line `kept_bytes` are kept at most.
+    """
+    jvm = get_gateway().jvm
+    files = jvm.headrace.flink.Lines.source(_strings(named), kept_bytes)
+    unmarked = jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
+    made = environment._j_stream_execution_environment  # noqa: SLF001  # as above
+    return _gather(made.fromSource(files, unmarked, "files").uid("source"), ())
+
+
+def lane_type() -> Any:
+    """Return the type of what `gathered` returns: a lane's key, and a row of `TAKEN`."""
+    return Types.ROW([Types.INT(), written_type()])
 
 
 def by_lane(batches: DataStream) -> KeyedStream:
@@ -105,6 +122,12 @@ def write(written: DataStream, told: JobOptions) -> None:
         builder = builder.setProperty(name, value)
     records = written._j_data_stream.flatMap(headrace.Scatter()).name("scatter")  # noqa: SLF001  # nor this
     records.sinkTo(builder.build()).name("kafka").uid("sink")
+
+
+def _gather(source: Any, keys: Sequence[int]) -> DataStream:
+    jvm = get_gateway().jvm
+    gather = jvm.headrace.flink.Gather(_array(jvm.int, keys))
+    return DataStream(source.transform("gather", lane_type().get_java_type_info(), gather))
 
 
 def _initializer(place: Place, read: Sequence[str]) -> Any:

@@ -34,7 +34,7 @@ class Published(NamedTuple):
 
     partition: int
     timestamp: int
-    key: bytes
+    key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import Fatal
-from streams.jobs.backfill import place
+from streams.jobs.backfill import arguments_of, place
 from streams.jobs.ends import Place
 from streams.jobs.options import options, parser
 
@@ -39,3 +39,22 @@ def test_a_range_has_two_ends():
     for wrong in ("yesterday", "latest", "0:5,", "@", "1"):
         with pytest.raises(Fatal, match="no end of a range"):
             place(wrong, "earliest")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (["--files", "/a", "--begin", "0:5"], "--files and a range"),
+        (["--files", "/a", "--files", "b.jsonl"], r"--files b\.jsonl: .* absolute path"),
+    ],
+)
+def test_files_and_a_range_exclude_each_other(told: list[str], said: str):
+    """Nothing is submitted, and the message says what is wrong."""
+    with pytest.raises(Fatal, match=said):
+        arguments_of(["--bootstrap", "kafka:9092", *told])
+
+
+def test_files_may_be_named_in_several_ways():
+    """Many behind one option, or each behind its own; URIs too."""
+    told = ["--files", "/a", "/b", "--parallelism", "2", "--files", "s3://bucket/c"]
+    assert arguments_of(["--bootstrap", "kafka:9092", *told]).files == ["/a", "/b", "s3://bucket/c"]

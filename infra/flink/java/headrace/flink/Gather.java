@@ -34,6 +34,9 @@ public final class Gather extends AbstractStreamOperator<Row>
     private static final int FULL_BYTES = 1024 * 1024;
     private static final long LINGER_MS = 50;
 
+    /** How many partitions have their buffers kept while they are empty. */
+    private static final int KEPT = 64;
+
     /** By partition; empty where lanes are keyed later. */
     private final int[] keys;
 
@@ -55,6 +58,9 @@ public final class Gather extends AbstractStreamOperator<Row>
     public void processElement(StreamRecord<ConsumerRecord<byte[], byte[]>> element) {
         ConsumerRecord<byte[], byte[]> record = element.getValue();
         TopicPartition place = new TopicPartition(record.topic(), record.partition());
+        if (batches.size() >= KEPT && !batches.containsKey(place)) {
+            batches.values().removeIf(Batch::isEmpty); // of files there may be any number
+        }
         Batch batch = batches.computeIfAbsent(place, Batch::new);
         if (batch.endsBefore(record.offset())) {
             emit(batch);
