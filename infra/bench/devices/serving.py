@@ -92,8 +92,8 @@ def worths(subject: Subject, found: Providers, plan: DevicesPlan, say: Say) -> d
                 continue
             try:
                 worth, logits = _worth(graph, way, subject, plan, expected)
-            except (BadRelease, RuntimeError) as error:
-                worth, logits = Worth(failed=str(error)), None
+            except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors share no base
+                worth, logits = Worth(failed=(str(error).splitlines() or [repr(error)])[0]), None
             if expected is None:
                 expected = logits
             told[way.name][precision] = worth

@@ -1,11 +1,17 @@
 """`headrace bench devices`: which providers work here and why the others do not, and what they are worth."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infra.figures import write_figures
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from infra.bench.devices.plan import DevicesPlan
+    from serving.session import Providers
 
 
 def register(group: typer.Typer) -> None:
@@ -49,37 +55,57 @@ def devices(  # noqa: PLR0917  # typer takes parameters as options, in any order
     from rich.console import Console
 
     from infra.runtime import log
-    from serving.session import providers
 
     log.configure("bench", level="error")
     console = Console(stderr=json == "-", highlight=False, soft_wrap=True)
+    if probe:
+        found = _probed(console)
+        write_figures({"usable": found.usable, "missing": found.missing}, json)
+        return
+    sizes = _sizes(batches)
+    found = _probed(console)
+
+    from infra.bench.devices.plan import DevicesPlan
+    from infra.bench.devices.serving import right
+
+    plan = DevicesPlan(home.absolute(), sizes, tokens, seconds, texts, steps)
+    figures = _measured(release, plan, found, console)
+    write_figures(figures, json)
+    if not right(figures["serving"]):
+        raise typer.Exit(1)
+
+
+def _probed(console: "Console") -> "Providers":
+    """Find out which providers work here, and say so."""
+    from serving.session import providers
+
     found = providers()
     console.print(f"usable: {', '.join(found.usable)}")
     for name, reason in found.missing.items():
         console.print(f"not usable: {name}: {reason}", markup=False)
-    if probe:
-        write_figures({"usable": found.usable, "missing": found.missing}, json)
-        return
+    return found
 
+
+def _measured(
+    release: Path | None, plan: "DevicesPlan", found: "Providers", console: "Console"
+) -> dict[str, Any]:
+    """Measure in an emptied folder, show the figures and return them."""
     from infra.bench.devices import tables
-    from infra.bench.devices.plan import COMMAND, MARKER, DevicesPlan, trained
+    from infra.bench.devices.plan import COMMAND, MARKER, trained
     from infra.bench.devices.run import measure
-    from infra.bench.devices.serving import right
     from infra.local.workspace import claim
 
-    sizes = _sizes(batches)
-    home = home.absolute()
-    folder = release or trained(home.with_name(f"{home.name}-model"), console.print)
-    claim(home, COMMAND, MARKER)
-    plan = DevicesPlan(home, sizes, tokens, seconds, texts, steps)
-    figures = measure(folder, plan, found, console.print)
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    folder = release or trained(plan.home.with_name(f"{plan.home.name}-model"), say)
+    claim(plan.home, COMMAND, MARKER)
+    figures = measure(folder, plan, found, say)
     console.print(tables.speed(figures["serving"]))
     console.print(tables.answers(figures["serving"]))
     if figures["training"]:
         console.print(tables.tuning(figures["training"]))
-    write_figures(figures, json)
-    if not right(figures["serving"]):
-        raise typer.Exit(1)
+    return figures
 
 
 def _sizes(text: str) -> tuple[int, ...]:
