@@ -6,6 +6,7 @@ spinning a waiting session leaves the core to the stream. The arena, ONNX Runtim
 """
 
 import ctypes
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ from serving.release import BadRelease
 _log = get_logger(__name__)
 _CPU: Final = "CPUExecutionProvider"
 _ERRORS_ONLY: Final = 3
+_CUDA_FAILURE: Final = re.compile(r"(?P<failure>(CUDA|CUBLAS|CUDNN) failure \d+: [^;]+)")
 _GPU_LIBRARIES: Final = {
     TENSORRT: "libonnxruntime_providers_tensorrt.so",
     CUDA: "libonnxruntime_providers_cuda.so",
@@ -135,17 +137,25 @@ def _opened(onnxruntime: Any, graph: bytes, wanted: list[Asked], passed_over: di
     """Open a graph on the best provider that takes it, and note those before it."""
     for first, each in enumerate(wanted):
         try:
+            # Its own fallback prints to standard output, and would hide what is passed over.
             return onnxruntime.InferenceSession(
-                graph, sess_options=_options(onnxruntime), providers=wanted[first:]
+                graph, sess_options=_options(onnxruntime), providers=wanted[first:], enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime's errors share no base
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = reason_of(error)
             if first == len(wanted) - 1:
-                raise BadRelease(f"the ONNX graph does not load: {first_line}") from error
+                raise BadRelease(f"the ONNX graph does not load: {reason}") from error
             name = each if isinstance(each, str) else each[0]
-            passed_over[name] = first_line
-            _log.warning("session.provider_passed_over", provider=name, reason=first_line)
+            passed_over[name] = reason
+            _log.warning("session.provider_passed_over", provider=name, reason=reason)
     raise BadRelease("no execution provider is usable")
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error's first line; of one that CUDA raised what it says, without the places in C++."""
+    first, *_ = str(error).splitlines() or [type(error).__name__]
+    told = _CUDA_FAILURE.search(first)
+    return told["failure"].strip() if told else first
 
 
 def _options(onnxruntime: Any) -> Any:

@@ -18,7 +18,7 @@ from infra.bench.devices.plan import DevicesPlan, Say, Subject
 from serving.batching import INDEPENDENT_WITHIN, Policy, groups
 from serving.engines import CUDA, Shapes, text_shapes
 from serving.release import BadRelease
-from serving.session import Feed, Providers, Session
+from serving.session import Feed, Providers, Session, reason_of
 from trainers.model import probabilities
 
 _INPUTS: Final = ("input_ids", "attention_mask")
@@ -93,7 +93,7 @@ def worths(subject: Subject, found: Providers, plan: DevicesPlan, say: Say) -> d
             try:
                 worth, logits = _worth(graph, way, subject, plan, expected)
             except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors share no base
-                worth, logits = Worth(failed=(str(error).splitlines() or [repr(error)])[0]), None
+                worth, logits = Worth(failed=reason_of(error)), None
             if expected is None:
                 expected = logits
             told[way.name][precision] = worth
