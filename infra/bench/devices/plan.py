@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 class DevicesPlan:
     """Measure batches of `batches` rows of `tokens` tokens for `seconds` each; compare `texts` answers.
 
-    `steps` is how many steps the base is tuned for on each device; 0 leaves that out.
+    `steps` is for how many steps, in whole epochs, the base is tuned on each device; 0 leaves that out.
     """
 
     home: Path

@@ -102,5 +102,5 @@ def _recipe(rows: int, plan: DevicesPlan) -> Recipe:
     """Return a training of all weights with epochs enough for the steps that are wanted."""
     recipe = Recipe(mode=Mode.FULL, seed=plan.seed)
     training, _, _ = split(rows, recipe)
-    epochs = math.ceil(plan.steps * recipe.batch / len(training))
+    epochs = math.ceil(max(plan.steps, 2 * _WARM) * recipe.batch / len(training))
     return msgspec.structs.replace(recipe, epochs=epochs, patience=epochs)

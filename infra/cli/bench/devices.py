@@ -30,7 +30,8 @@ def devices(  # noqa: PLR0917  # typer takes parameters as options, in any order
     seconds: Annotated[float, typer.Option(min=0.05, help="Seconds for each batch size.")] = 2.0,
     texts: Annotated[int, typer.Option(min=2, help="Texts whose answers are compared.")] = 300,
     steps: Annotated[
-        int, typer.Option(min=0, help="Also tune the base on each device, for so many steps; 0: do not.")
+        int,
+        typer.Option(min=0, help="Also tune the base on each device: epochs of so many steps; 0: do not."),
     ] = 0,
     home: Annotated[Path, typer.Option(help="Its own data folder; an earlier run's is emptied.")] = Path(
         ".headrace/bench-devices"
