@@ -8,11 +8,14 @@ import ctypes
 import hashlib
 import re
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 TENSORRT: Final = "TensorrtExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+
+_TENSORRT: Final = "libnvinfer.so.10"
+"""What ONNX Runtime's provider is linked against; `serving.libraries` has loaded it by then."""
 
 Asked = str | tuple[str, dict[str, Any]]
 
@@ -45,15 +48,19 @@ def text_shapes(max_rows: int, max_tokens: int) -> dict[str, Shapes]:
 
 
 def asked(
-    usable: Sequence[str], graph: bytes, engines: Engines | None, shapes: dict[str, Shapes]
-) -> list[Asked]:
+    usable: Sequence[str], graph: bytes, engines: Engines | None, shapes: dict[str, Shapes],
+    *, exact: bool = True,
+) -> list[Asked]:  # fmt: skip
     """Return the providers in the order they came, TensorRT with its cache and profile.
 
-    Without `engines` TensorRT is left out: it would build its engine anew at every start.
+    Without `engines` TensorRT is left out: it would build its engine anew at every start. `exact` has CUDA
+    multiply FP32 as such: its default, TF32, keeps 10 of the 23 bits, and golden answers are the processor's.
     """
     wanted: list[Asked] = []
     for name in usable:
-        if name != TENSORRT:
+        if name == CUDA:
+            wanted.append((CUDA, {"use_tf32": int(not exact)}))
+        elif name != TENSORRT:
             wanted.append(name)
         elif engines is not None and shapes:
             folder = engines.of(graph)
@@ -64,9 +71,8 @@ def asked(
 
 def installed(home: Path) -> Engines | None:
     """Return where engines go for the first GPU of this machine; None where GPU or TensorRT is not there."""
-    version = next((found for name in ("tensorrt", "tensorrt-cu12") if (found := _version(name))), "")
-    gpu = _gpu()
-    return Engines(home / "serving" / "engines", gpu, version) if gpu and version else None
+    version, name = _tensorrt(), gpu()
+    return Engines(home / "serving" / "engines", name, version) if name and version else None
 
 
 def _options(folder: Path, shapes: dict[str, Shapes]) -> dict[str, Any]:
@@ -85,15 +91,23 @@ def _options(folder: Path, shapes: dict[str, Shapes]) -> dict[str, Any]:
     }
 
 
-def _version(distribution: str) -> str:
+def _tensorrt() -> str:
+    """Return the version of the library that is loaded, whichever package or archive it came from."""
     try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+        library = ctypes.CDLL(_TENSORRT)
+    except OSError:
         return ""
+    return version_of(library.getInferLibVersion())
 
 
-def _gpu() -> str:
-    """Return the name of the first GPU, as its driver says it."""
+def version_of(number: int) -> str:
+    """Return TensorRT's version from the number that the library calls itself by, 101601 for 10.16.1."""
+    major, rest = divmod(number, 10_000)
+    return f"{major}.{rest // 100}.{rest % 100}"
+
+
+def gpu() -> str:
+    """Return the name of the first GPU, as its driver says it; nothing where there is none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

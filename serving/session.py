@@ -6,6 +6,7 @@ spinning a waiting session leaves the core to the stream. The arena, ONNX Runtim
 """
 
 import ctypes
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,15 +16,17 @@ import numpy.typing as npt
 
 from infra.runtime.log import get_logger
 from infra.runtime.settings import home
-from serving.engines import TENSORRT, Shapes, asked, installed
+from serving.engines import CUDA, TENSORRT, Asked, Shapes, asked, installed
+from serving.libraries import load, packaged
 from serving.release import BadRelease
 
 _log = get_logger(__name__)
 _CPU: Final = "CPUExecutionProvider"
 _ERRORS_ONLY: Final = 3
+_CUDA_FAILURE: Final = re.compile(r"(?P<failure>(CUDA|CUBLAS|CUDNN) failure \d+: [^;]+)")
 _GPU_LIBRARIES: Final = {
-    "TensorrtExecutionProvider": "libonnxruntime_providers_tensorrt.so",
-    "CUDAExecutionProvider": "libonnxruntime_providers_cuda.so",
+    TENSORRT: "libonnxruntime_providers_tensorrt.so",
+    CUDA: "libonnxruntime_providers_cuda.so",
 }
 
 Feed = dict[str, npt.NDArray[Any]]
@@ -40,8 +43,8 @@ class Providers(NamedTuple):
 def providers() -> Providers:
     """Find out which providers can load, without letting ONNX Runtime try and complain.
 
-    A GPU provider needs the driver, and each library that its own shared object is linked against. The
-    dynamic loader is asked for both, so the reason names the first library that is missing.
+    A GPU provider needs the driver, and each library that its own shared object is linked against, from the
+    system or from packages. All are loaded, so the reason names the first one that is missing.
     """
     import onnxruntime
 
@@ -77,10 +80,9 @@ def _loadable(folder: Path, library: str) -> str:
     """Return why a provider's library cannot be loaded, or nothing."""
     try:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL(str(folder / library))
     except OSError as error:
         return str(error)
-    return ""
+    return load(str(folder / library), packaged())
 
 
 class Session:
@@ -89,11 +91,14 @@ class Session:
     def __init__(
         self, graph: bytes, *, inputs: tuple[str, ...], outputs: tuple[str, ...],
         shapes: dict[str, Shapes] | None = None, found: Providers | None = None,
+        exact: bool = True, kept: Path | None = None,
     ) -> None:  # fmt: skip
         """Load a graph that takes exactly `inputs` and gives one of `outputs`.
 
         `shapes` are what TensorRT builds an engine for; without them it is not asked. `found` are the
-        providers to choose among, else those of this machine. One that cannot take the graph is passed over.
+        providers to choose among, else those of this machine. One that cannot take the graph is passed over,
+        and named with its reason in `passed_over`. `exact` keeps CUDA from TF32. `kept` is the data folder of
+        engines, else the usual one.
 
         Raises:
             BadRelease: no ONNX graph, one that this runtime cannot run, or other inputs and outputs.
@@ -101,7 +106,10 @@ class Session:
         import onnxruntime
 
         usable = found or providers()
-        self._session = _opened(onnxruntime, graph, usable, shapes or {})
+        self.passed_over: dict[str, str] = {}
+        engines = installed(kept or home()) if shapes and TENSORRT in usable.usable else None
+        wanted = asked(usable.usable, graph, engines, shapes or {}, exact=exact)
+        self._session = _opened(onnxruntime, graph, wanted, self.passed_over)
         self.provider = str(self._session.get_providers()[0])
         taken = {value.name for value in self._session.get_inputs()}
         given = [value.name for value in self._session.get_outputs()]
@@ -125,22 +133,29 @@ class Session:
         return result
 
 
-def _opened(onnxruntime: Any, graph: bytes, found: Providers, shapes: dict[str, Shapes]) -> Any:
-    """Open a graph on the best provider that takes it."""
-    engines = installed(home()) if shapes and TENSORRT in found.usable else None
-    wanted = asked(found.usable, graph, engines, shapes)
-    for first in range(len(wanted)):
+def _opened(onnxruntime: Any, graph: bytes, wanted: list[Asked], passed_over: dict[str, str]) -> Any:
+    """Open a graph on the best provider that takes it, and note those before it."""
+    for first, each in enumerate(wanted):
         try:
+            # Its own fallback prints to standard output, and would hide what is passed over.
             return onnxruntime.InferenceSession(
-                graph, sess_options=_options(onnxruntime), providers=wanted[first:]
+                graph, sess_options=_options(onnxruntime), providers=wanted[first:], enable_fallback=0
             )
         except Exception as error:  # ONNX Runtime's errors share no base
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = reason_of(error)
             if first == len(wanted) - 1:
-                raise BadRelease(f"the ONNX graph does not load: {first_line}") from error
-            name = wanted[first] if isinstance(wanted[first], str) else wanted[first][0]
-            _log.warning("session.provider_passed_over", provider=name, reason=first_line)
+                raise BadRelease(f"the ONNX graph does not load: {reason}") from error
+            name = each if isinstance(each, str) else each[0]
+            passed_over[name] = reason
+            _log.warning("session.provider_passed_over", provider=name, reason=reason)
     raise BadRelease("no execution provider is usable")
+
+
+def reason_of(error: Exception) -> str:
+    """Return an error's first line; of one that CUDA raised what it says, without the places in C++."""
+    first, *_ = str(error).splitlines() or [type(error).__name__]
+    told = _CUDA_FAILURE.search(first)
+    return told["failure"].strip() if told else first
 
 
 def _options(onnxruntime: Any) -> Any:

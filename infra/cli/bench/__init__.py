@@ -5,6 +5,7 @@ import typer
 from infra.cli.bench import (
     chaos,
     dedupe,
+    devices,
     drift,
     flink,
     gateway,
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
         swap,
         serve,
         predict,
+        devices,
         gateway,
         flink,
         growth,

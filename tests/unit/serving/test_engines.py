@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from schemas.release import Task
-from serving.engines import TENSORRT, Engines, asked, text_shapes
+from serving.engines import CUDA, TENSORRT, Engines, asked, text_shapes, version_of
 from serving.release import BadRelease
 from serving.session import Providers, Session
 from tests.unit.serving.releases import sensor
 
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
+EXACT = (CUDA, {"use_tf32": 0})
 
 
 def test_tensorrt_comes_first_with_its_cache_and_profile(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_tensorrt_comes_first_with_its_cache_and_profile(tmp_path: Path) -> None
     wanted = asked((TENSORRT, CUDA, CPU), b"graph", engines, text_shapes(16, 64))
     assert isinstance(wanted[0], tuple)
     name, options = wanted[0]
-    assert (name, wanted[1:]) == (TENSORRT, [CUDA, CPU])
+    assert (name, wanted[1:]) == (TENSORRT, [EXACT, CPU])
     assert options["trt_profile_min_shapes"] == "input_ids:1x1,attention_mask:1x1"
     assert options["trt_profile_opt_shapes"] == "input_ids:1x16,attention_mask:1x16"
     assert options["trt_profile_max_shapes"] == "input_ids:16x64,attention_mask:16x64"
@@ -39,8 +40,19 @@ def test_an_engine_is_never_used_for_another_graph_gpu_or_version(tmp_path: Path
 
 def test_without_a_place_for_engines_tensorrt_is_left_out(tmp_path: Path) -> None:
     """It would build for minutes at every start; CUDA serves then."""
-    assert asked((TENSORRT, CUDA, CPU), b"graph", None, text_shapes(16, 64)) == [CUDA, CPU]
+    assert asked((TENSORRT, CUDA, CPU), b"graph", None, text_shapes(16, 64)) == [EXACT, CPU]
     assert asked((TENSORRT, CPU), b"graph", Engines(tmp_path, "A", "10"), {}) == [CPU]
+
+
+def test_cuda_multiplies_fp32_as_such_unless_told_otherwise() -> None:
+    """TF32 is its default; who measures may ask for it."""
+    assert asked((CUDA, CPU), b"graph", None, {}) == [EXACT, CPU]
+    assert asked((CUDA, CPU), b"graph", None, {}, exact=False) == [(CUDA, {"use_tf32": 1}), CPU]
+
+
+def test_the_version_is_what_the_library_calls_itself() -> None:
+    """TensorRT 10 counts ten thousands and hundreds."""
+    assert [version_of(number) for number in (101601, 100900, 110004)] == ["10.16.1", "10.9.0", "11.0.4"]
 
 
 def test_a_provider_that_cannot_be_loaded_is_passed_over() -> None:
@@ -49,5 +61,6 @@ def test_a_provider_that_cannot_be_loaded_is_passed_over() -> None:
     found = Providers(("NoSuchExecutionProvider", CPU), {})
     session = Session(graph, inputs=("values",), outputs=("score",), found=found)
     assert session.provider == CPU
+    assert list(session.passed_over) == ["NoSuchExecutionProvider"]
     with pytest.raises(BadRelease, match="the ONNX graph does not load"):
         Session(b"no graph", inputs=("values",), outputs=("score",), found=found)

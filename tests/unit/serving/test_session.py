@@ -4,7 +4,7 @@ import pytest
 
 from schemas.release import Task
 from serving.release import BadRelease
-from serving.session import Session, providers
+from serving.session import Session, providers, reason_of
 from tests.unit.serving.releases import sensor
 
 
@@ -30,3 +30,15 @@ def test_a_graph_with_other_outputs_is_refused() -> None:
     graph = sensor(1, Task.ANOMALY).graphs["fp32"]
     with pytest.raises(BadRelease, match=r"gives \['score'\], none of \['logits'\]"):
         Session(graph, inputs=("values",), outputs=("logits",))
+
+
+def test_a_reason_is_what_cuda_says() -> None:
+    """ONNX Runtime wraps it into lines of C++; of other errors the first line is told, or their name."""
+    raised = (
+        "/src/cuda_call.cc:154 std::conditional_t<THRW, void> CudaCall(ERRTYPE) CUDA failure 35: CUDA driver "
+        "version is insufficient for CUDA runtime version ; GPU=-1 ; hostname=host ; line=355 ;"
+    )
+    told = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
+    assert reason_of(RuntimeError(raised)) == told
+    assert reason_of(ValueError("no such thing\nat all")) == "no such thing"
+    assert reason_of(RuntimeError()) == "RuntimeError"
