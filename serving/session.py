@@ -39,6 +39,10 @@ class Providers(NamedTuple):
     missing: dict[str, str]
 
 
+PROCESSOR: Final = Providers((_CPU,), {})
+"""The processor alone, for graphs that are made for it."""
+
+
 @cache
 def providers() -> Providers:
     """Find out which providers can load, without letting ONNX Runtime try and complain.
