@@ -22,7 +22,8 @@ from infra.local.errors import StackError
 from infra.local.process import ProcessSpec, Supervisor, log_tail
 
 _LOOK_EVERY_S: Final = 0.05
-_QUIET_S: Final = 0.8
+_QUIET_S: Final = 2.5
+"""Longer than any engine's interval of commits: to read outputs takes CPU time from the engine that works."""
 _READ_AGAIN_S: Final = 1.0
 _STALLED_S: Final = 25.0
 _WARM_WITHIN_S: Final = 120.0
