@@ -10,6 +10,18 @@ import structlog
 from infra.local.stack import Endpoints, Stack, StackSettings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a long run be asked for: `pytest tests/live/test_flink_moves.py --switches 20`."""
+    parser.addoption("--switches", type=int, default=None, help="moves between engines under load")
+
+
+@pytest.fixture
+def switches(request: pytest.FixtureRequest) -> int:
+    """How often the engine changes under load; once there and back, more by `--switches`."""
+    asked = request.config.getoption("--switches")
+    return 2 if asked is None else int(asked)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Kafka, Redis and ClickHouse, started once for the whole run on free ports, without workers."""

@@ -83,15 +83,26 @@ def refuse(cluster: Cluster, name: str, parallelism: int) -> None:
     Raises:
         FlinkError: it runs already, or the cluster has too few slots.
     """
-    known = cluster.runs.all().get(name)
+    if job := running_job(cluster, name):
+        raise FlinkError(
+            f"{name} runs already, as job {job}: `headrace flink stop {name}` first, or `headrace"
+            f" flink rescale {name} N`"
+        )
     with Rest(cluster.address) as rest:
-        if known is not None and known.address == cluster.address and _lives(rest, known.job):
-            raise FlinkError(
-                f"{name} runs already, as job {known.job}: `headrace flink stop {name}` first, or `headrace"
-                f" flink rescale {name} N`"
-            )
         free = rest.free_slots(parallelism, _FREED_WITHIN_S)
     _refuse_more_than(free, "free", parallelism)
+
+
+def running_job(cluster: Cluster, name: str) -> str:
+    """Return Flink's id of the job's last run while the cluster runs it, else nothing.
+
+    The id alone says which: a cluster that came back at another address runs its jobs on.
+    """
+    known = cluster.runs.all().get(name)
+    if known is None:
+        return ""
+    with Rest(cluster.address) as rest:
+        return known.job if rest.states().get(known.job, "FINISHED") not in ENDED else ""
 
 
 def savepoint(cluster: Cluster, name: str, folder: str, within_s: float) -> str:
@@ -187,10 +198,6 @@ def _running_job(cluster: Cluster, rest: Rest, name: str) -> str:
         told = "the cluster does not know it (any more)" if state is None else f"it is {state}"
         raise FlinkError(f"{name} does not run: {told}; see `headrace flink status`")
     return job
-
-
-def _lives(rest: Rest, job: str) -> bool:
-    return rest.states().get(job, "FINISHED") not in ENDED
 
 
 def _resolved(name: str, path: str, known: Run | None) -> str:

@@ -179,6 +179,9 @@ class ShiftWatch:
         if collected.span_s() >= self._config.window:
             self.comparison = Comparison(self._features(), collected.rows, self._config)
             self._collected = None
+            # Not from the end of what comes next: of a backlog that is seconds later, and the windows in
+            # between would be judged together with the one after them.
+            self._from = self._watermark.newest_s
 
     def _advance(self, times: Floats, partitions: npt.NDArray[np.int64], now_s: float) -> Shift | None:
         """Note events' times; if that closes windows, return what `hysteresis` of them agree on."""

@@ -1,5 +1,6 @@
 """The windows of the drift watch: late events, backward clocks, partitions at different paces, gaps."""
 
+from itertools import chain, repeat
 from random import Random
 
 import msgspec
@@ -136,6 +137,27 @@ def test_a_gap_closes_what_was_open():
     readings.number += 3600 * int(RATE)
     readings.feed(8)
     assert readings.watch.windows > windows
+
+
+@pytest.mark.parametrize("sizes", [(1,), (50,), (500,), (1024,), (9000,), (600, 9000), (976, 1024, 500)])
+def test_since_when_does_not_depend_on_how_events_are_cut(sizes: tuple[int, ...]) -> None:
+    """One by one or a backlog at once: the shift begins with the window of its first event."""
+    watch, random = Readings(hysteresis=2).watch, Random(3)
+    times = START + np.arange(9000) / RATE
+    values = [random.gauss(3.0 if number >= 3000 else 0.0, 1.0) for number in range(times.size)]
+    found, start = [], 0
+    for size in chain(sizes, repeat(sizes[-1])):
+        part = times[start : start + size]
+        if part.size == 0:
+            break
+
+        def row(index: int, start: int = start) -> Row:
+            number = start + index
+            return Row(times[number], [values[number]], ("events.clean", 0, number, "s", str(number)))
+
+        found.append(watch.update(part, np.zeros(part.size, np.int64), part[-1], row))
+        start += size
+    assert {shift.since for shift in found if shift is not None} == {START + 30.0}
 
 
 @pytest.mark.parametrize("cut", [500, 1500, 3333])
