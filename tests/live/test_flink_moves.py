@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from infra.runtime.settings import Settings, load
 from tests.parity.engines import committed, dealt_with
 from tests.parity.load import Load, assert_once
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -24,6 +27,8 @@ CONFIG = """
 [streams.plant]
 kind = "sensor"
 """
+PROMETHEUS = Path(__file__).parents[2] / "infra" / "prometheus"
+PUSHED_WITHIN_S = 15.0
 AT_LEAST = 300
 """So many events are cleaned by an engine before the next move."""
 
@@ -137,6 +142,21 @@ def give_back(installation: Installation) -> None:
     assert_cleans(installation, "faust")
 
 
+def assert_measured(installation: Installation) -> None:
+    """Every series of Flink's that the rules stand on is there while the job reads, that of its lag too."""
+    (record,) = (installation.home / "metrics").glob("flink-*.json")
+    (target,) = json.loads(record.read_text())[0]["targets"]
+    rules = "".join((PROMETHEUS / name).read_text() for name in ("alerts.yml", "recording.yml"))
+    wanted = set(re.findall(r"\bflink_(?:jobmanager|taskmanager)_\w+", rules))
+
+    def missing() -> set[str]:
+        text = httpx.get(f"http://{target}/metrics").text
+        Path("/tmp/fm/metrics.txt").write_text(text)
+        return {name for name in wanted if f"\n{name}{{" not in text}
+
+    eventually(lambda: not missing(), PUSHED_WITHIN_S)
+
+
 @contextlib.asynccontextmanager
 async def publishing(load_of: Load) -> AsyncIterator[None]:
     """Publish for the length of a block."""
@@ -183,6 +203,8 @@ async def test_every_event_is_cleaned_once_while_commands_move_it(
             move = take_over if number % 2 == 0 else give_back
             await asyncio.to_thread(move, installation)
             if number == 0:
+                await dealt_with(settings, seen + AT_LEAST)
+                await asyncio.to_thread(assert_measured, installation)
                 again = ["take-over", "--parallelism", "2"]
                 await asyncio.to_thread(assert_refused, installation, again, "runs already", "give-back")
         await dealt_with(settings, seen + AT_LEAST)
