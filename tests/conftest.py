@@ -17,9 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def switches(request: pytest.FixtureRequest) -> int:
-    """How often the engine changes under load; once there and back, more by `--switches`."""
+    """How often the engine changes under load: as the module's `SWITCHES` says, or `--switches`."""
     asked = request.config.getoption("--switches")
-    return 2 if asked is None else int(asked)
+    return int(request.module.SWITCHES if asked is None else asked)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,9 @@ async def refuse_paused(settings: Settings) -> None:
     if controls.paused(Scope.STAGE, Stage.CLEAN.value) is not None:
         paused.append(Stage.CLEAN.value)
     if paused:
-        raise FlinkError(f"{', '.join(paused)} paused, which the job does not heed: `headrace streams resume` first")
+        raise FlinkError(
+            f"{', '.join(paused)} paused, which the job does not heed: `headrace streams resume` first"
+        )
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.endpoints.kafka, client_id=_CLIENT)
     async with connected(consumer), _admin(settings) as admin:
         places = await partitions_of(settings, [topics.PARKED])

@@ -180,8 +180,8 @@ def _refuse_without_job(cluster: Cluster, name: str) -> None:
         raise FlinkError(f"{name} does not run, and Faust cleans already: see `headrace status`")
     last = " --from-savepoint last" if _has_savepoint(cluster, name) else ""
     raise FlinkError(
-        f"{name} does not run, though Flink is to clean here: `headrace flink run {name}{last}` lets it go on,"
-        " and then it can be given back"
+        f"{name} does not run, though Flink is to clean here: `headrace flink run {name}{last}` lets it go"
+        " on, and then it can be given back"
     )
 
 

@@ -85,7 +85,9 @@ class ShiftWatch:
         if any(getattr(before, key) != getattr(config, key) for key in ("detectors", "reference")):
             self.start()
         elif (before.window, before.lateness) != (config.window, config.lateness):
+            reached = self._watermark.newest_s
             self._cut()
+            self._from = reached
         if self.comparison is not None:
             self.comparison.take(config)
 

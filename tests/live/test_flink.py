@@ -120,7 +120,7 @@ def test_a_second_cluster_in_one_folder_is_refused(home: Path) -> None:
 
 
 def test_a_job_goes_on_from_a_savepoint(home: Path) -> None:
-    """A savepoint leaves the job running; one that was stopped goes on from what it was stopped with, wider."""
+    """A savepoint leaves the job running; what was stopped with one goes on from it, with more tasks."""
     path = told(home, "savepoint", "probe")["savepoint"]
     assert Path(path.removeprefix("file:"), "_metadata").is_file()
     assert job_of(home)["state"] == "RUNNING"

@@ -27,6 +27,8 @@ CONFIG = """
 [streams.plant]
 kind = "sensor"
 """
+SWITCHES = 3
+"""There, back and there again, and back in the end."""
 PROMETHEUS = Path(__file__).parents[2] / "infra" / "prometheus"
 PUSHED_WITHIN_S = 15.0
 AT_LEAST = 300
@@ -44,9 +46,7 @@ class Installation:
         """Run a command as a user does."""
         argv = [sys.executable, "-m", "infra.cli", *words]
         environment = {**os.environ, **self.environment}
-        return subprocess.run(
-            argv, env=environment, capture_output=True, text=True, timeout=180, check=False
-        )
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=180, check=False)
 
     def told(self, *words: str) -> Any:
         """Run a command that must succeed, and return its JSON."""
@@ -151,10 +151,20 @@ def assert_measured(installation: Installation) -> None:
 
     def missing() -> set[str]:
         text = httpx.get(f"http://{target}/metrics").text
-        Path("/tmp/fm/metrics.txt").write_text(text)
         return {name for name in wanted if f"\n{name}{{" not in text}
 
     eventually(lambda: not missing(), PUSHED_WITHIN_S)
+
+
+def stop_and_go_on(installation: Installation) -> None:
+    """While Flink cleans, only what knows up to where it did may go on: the running job, or its savepoint."""
+    assert_refused(installation, ["take-over"], "runs already", "headrace flink give-back")
+    installation.told("flink", "stop", "clean")
+    on = "headrace flink run clean --from-savepoint last"
+    for command in ("take-over", "give-back"):
+        assert_refused(installation, [command], on)
+    installation.told("flink", "run", "clean", "--from-savepoint", "last", "--parallelism", "2")
+    assert_cleans(installation, "flink")
 
 
 @contextlib.asynccontextmanager
@@ -205,8 +215,7 @@ async def test_every_event_is_cleaned_once_while_commands_move_it(
             if number == 0:
                 await dealt_with(settings, seen + AT_LEAST)
                 await asyncio.to_thread(assert_measured, installation)
-                again = ["take-over", "--parallelism", "2"]
-                await asyncio.to_thread(assert_refused, installation, again, "runs already", "give-back")
+                await asyncio.to_thread(stop_and_go_on, installation)
         await dealt_with(settings, seen + AT_LEAST)
     assert_once(await dealt_with(settings, load_of.published), load_of)
     if switches % 2:

@@ -8,6 +8,7 @@ from infra.flink.cluster import Shape
 from infra.flink.control import Cluster, cluster_of
 from infra.flink.supervise import running
 
+
 @pytest.fixture(scope="session")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with two slots, started once."""

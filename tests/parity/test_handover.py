@@ -11,9 +11,8 @@ import pytest
 
 from infra.flink import handover
 from infra.flink.control import Cluster
-from infra.flink.errors import FlinkError
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.settings import Endpoints, Settings, load
+from infra.runtime.settings import Endpoints, load
 from tests.installation import environment_of, start_worker
 from tests.parity.engines import committed, dealt_with
 from tests.parity.load import Load, assert_once
@@ -21,6 +20,7 @@ from tests.parity.load import Load, assert_once
 _log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
+SWITCHES = 2
 CONFIG = """
 topic_prefix = "{prefix}"
 [streams.plant]
@@ -91,22 +91,3 @@ async def test_every_event_is_cleaned_once_while_engines_change(
             await asyncio.to_thread(handover.give_back, flink, settings, worker, name=unique)
             worker.stop()
     assert_once(await committed(settings), load_of)
-
-
-async def test_a_job_that_cannot_take_over_changes_nothing(
-    flink: Cluster, stack: Endpoints, unique: str, tmp_path: Path
-) -> None:
-    """With too few slots the workers are not even stopped."""
-    settings = load(environment_of(stack, tmp_path, CONFIG.replace("{prefix}", unique)))
-    with pytest.raises(FlinkError, match="slots"):
-        await asyncio.to_thread(
-            handover.take_over, flink, settings, _Untouched(), name=unique, parallelism=3, arguments=[]
-        )
-
-
-class _Untouched:
-    def stop(self) -> None:
-        raise AssertionError("stopped")
-
-    def start(self) -> None:
-        raise AssertionError("started")
