@@ -19,7 +19,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
 
-BACK_WITHIN_S = 20.0
+BACK_WITHIN_S = 40.0
 PROMETHEUS = Path(__file__).parents[2] / "infra" / "prometheus"
 OF_KAFKA_SOURCES = "flink_taskmanager_job_task_operator_pendingRecords"
 """What the probe, which reads no topic, does not have: `test_flink_moves` looks for it."""

@@ -10,7 +10,7 @@ import pytest
 from schemas.config import ShiftDrift
 from streams.drift.compare import Features
 from streams.drift.rows import Row, Thinned
-from streams.drift.shift import Shift, ShiftWatch
+from streams.drift.shift import Floats, Shift, ShiftWatch
 
 START = 1_773_480_000.0
 RATE = 100.0
@@ -139,11 +139,12 @@ def test_a_gap_closes_what_was_open():
     assert readings.watch.windows > windows
 
 
-def fed(watch: ShiftWatch, times: np.ndarray, sizes: tuple[int, ...]) -> set[float]:
+def fed(watch: ShiftWatch, times: Floats, sizes: tuple[int, ...]) -> set[float]:
     """Feed readings that shift after 30 s, cut into these sizes, the last again; returns since when."""
     random = Random(3)
     values = [random.gauss(3.0 if time >= START + 30.0 else 0.0, 1.0) for time in times]
-    found, start = [], 0
+    found: list[Shift | None] = []
+    start = 0
     for size in chain(sizes, repeat(sizes[-1])):
         part = times[start : start + size]
         if part.size == 0:
