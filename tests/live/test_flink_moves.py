@@ -27,8 +27,7 @@ CONFIG = """
 [streams.plant]
 kind = "sensor"
 """
-SWITCHES = 3
-"""There, back and there again, and back in the end."""
+SWITCHES = 2
 PROMETHEUS = Path(__file__).parents[2] / "infra" / "prometheus"
 PUSHED_WITHIN_S = 15.0
 AT_LEAST = 300
@@ -159,12 +158,17 @@ def assert_measured(installation: Installation) -> None:
 def stop_and_go_on(installation: Installation) -> None:
     """While Flink cleans, only what knows up to where it did may go on: the running job, or its savepoint."""
     assert_refused(installation, ["take-over"], "runs already", "headrace flink give-back")
-    installation.told("flink", "stop", "clean")
+    stopped = installation.told("flink", "stop", "clean")["savepoint"]
+    assert Path(stopped.removeprefix("file:"), "_metadata").is_file()
+    assert_refused(installation, ["savepoint", "clean"], "clean does not run")
     on = "headrace flink run clean --from-savepoint last"
     for command in ("take-over", "give-back"):
         assert_refused(installation, [command], on)
-    installation.told("flink", "run", "clean", "--from-savepoint", "last", "--parallelism", "2")
+    shown = installation.told("flink", "run", "clean", "--from-savepoint", "last")
     assert_cleans(installation, "flink")
+    address = json.loads((installation.home / "flink" / "stack.json").read_text())["address"]
+    found = httpx.get(f"{address}/jobs/{shown['id']}/checkpoints").json()
+    assert found["latest"]["restored"]["external_path"] == stopped
 
 
 @contextlib.asynccontextmanager

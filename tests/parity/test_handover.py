@@ -20,7 +20,8 @@ from tests.parity.load import Load, assert_once
 _log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
-SWITCHES = 2
+SWITCHES = 3
+"""There, back and there again, and back in the end."""
 CONFIG = """
 topic_prefix = "{prefix}"
 [streams.plant]
