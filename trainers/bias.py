@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.release import Task
-from trainers.dataset import Row
 from trainers.evaluate import right
 from trainers.markdown import cell
 from trainers.model import ANOMALY, NORMAL, Model, answers, probabilities
+from trainers.row import Row
 from trainers.slices import LEAST, by_source
 
 Labels = NDArray[np.str_]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from infra.runtime.durable import write
 from infra.runtime.settings import Settings, home, load_config
 from schemas import codec
 from schemas.clean import Clean
@@ -17,7 +18,6 @@ from schemas.config import Stream
 from schemas.errors import Fatal
 from schemas.release import Release
 from trainers.dataset import rows_of
-from trainers.job import write
 from trainers.memory import Memory, Origin, memory_file
 from trainers.outcome import Job
 from trainers.pipeline import train

@@ -18,7 +18,7 @@ from trainers.augmentation.augmenter import augmenter
 from trainers.augmentation.balance import variants
 from trainers.backbone import Backbone
 from trainers.checkpoints import Checkpoint
-from trainers.dataset import Array, Dataset, Numbers, Row, feature_names, matrix, targets
+from trainers.dataset import Array, Dataset, Numbers, feature_names, matrix, targets
 from trainers.distillation import SoftTargets, blended, soft_targets
 from trainers.encoder import Encoder, locate, prepare
 from trainers.finetune import Checked, Curve, Indices, set_tolerance, tune
@@ -37,6 +37,7 @@ from trainers.perceptron import (
 )
 from trainers.profile import Profile
 from trainers.recipe import Mode, Recipe, split
+from trainers.row import Row
 from trainers.tasks.texts import Ids, TextLearner, under_a_head
 
 _EPOCHS_BELOW: Final = 3

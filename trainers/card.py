@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schemas.release import Manifest, Task, TrainingRange
 from trainers import bias
 from trainers.bias import Bias
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.evaluate import right
 from trainers.examine import Examined
 from trainers.explain import classes
@@ -27,6 +27,7 @@ from trainers.finetune import Curve
 from trainers.markdown import cell
 from trainers.model import ANOMALY, Model
 from trainers.outcome import Job
+from trainers.row import Row
 from trainers.slices import Slice
 
 Truths = NDArray[np.bool_]

@@ -8,7 +8,6 @@ training, some for validation and some for the test (`trainers.sides`); the test
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -18,10 +17,10 @@ from numpy.typing import NDArray
 from schemas.clean import Clean
 from schemas.errors import Fatal
 from schemas.label import number_of
-from schemas.record import Coordinates
 from schemas.release import Task, TrainingRange
 from trainers.description import Description, offsets
 from trainers.leaks import Known, Leaks
+from trainers.row import Row
 from trainers.sides import Side, Sides
 
 Array = NDArray[np.float32]
@@ -29,22 +28,6 @@ Numbers = NDArray[np.float64]
 
 _MIN_OF_A_CLASS: Final = 3
 """Rows below which a class is taken for a mistake of whoever labelled it."""
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One event to learn from; `label` is empty where there is none, `event` says where the event lies.
-
-    `target` is the true number that a regression learns; it has no label then.
-    """
-
-    source: str
-    id: str
-    time: datetime
-    event: Coordinates
-    label: str = ""
-    text: str = ""
-    values: dict[str, float] = {}
-    target: float | None = None
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from infra.runtime.durable import write
 from schemas.errors import Fatal
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.description import Description
-from trainers.job import write
+from trainers.row import Row
 from trainers.runs import FINAL
 
 FILE: Final = "dataset.json"

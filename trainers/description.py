@@ -6,16 +6,14 @@ Read without importing torch; `headrace data` shows it.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from schemas.cleaning import Cleaning
 from trainers.leaks import Leaks
-
-if TYPE_CHECKING:
-    from trainers.dataset import Row
+from trainers.row import Row
 
 _QUANTILES: Final = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 
@@ -94,7 +92,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def window(
-    name: str, rows: Sequence["Row"], query: str = "", parameters: Mapping[str, Any] | None = None
+    name: str, rows: Sequence[Row], query: str = "", parameters: Mapping[str, Any] | None = None
 ) -> Window:
     """Return the window that rows make."""
     return Window(
@@ -108,7 +106,7 @@ def window(
     )
 
 
-def offsets(rows: Sequence["Row"]) -> Offsets:
+def offsets(rows: Sequence[Row]) -> Offsets:
     """Return the first and last offset of each partition that rows lie in."""
     found: Offsets = {}
     for row in rows:
@@ -118,7 +116,7 @@ def offsets(rows: Sequence["Row"]) -> Offsets:
     return found
 
 
-def statistics(sides: Mapping[str, Sequence["Row"]]) -> Statistics:
+def statistics(sides: Mapping[str, Sequence[Row]]) -> Statistics:
     """Return the statistics of rows by side."""
     rows = [row for part in sides.values() for row in part]
     texts = np.array([len(row.text) for row in rows if row.text], dtype=np.float64)
@@ -141,7 +139,7 @@ def statistics(sides: Mapping[str, Sequence["Row"]]) -> Statistics:
     )
 
 
-def dictionary(rows: Sequence["Row"], cleaning: Cleaning | None = None) -> tuple[Field, ...]:
+def dictionary(rows: Sequence[Row], cleaning: Cleaning | None = None) -> tuple[Field, ...]:
     """Return what each field of the rows is; units and ranges of readings are the configuration's."""
     cleaning = cleaning or Cleaning()
     masks = ", ".join(cleaning.mask) or "nothing"

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from schemas.config import Learn
-from trainers.dataset import Array, Dataset, Numbers, Row
+from trainers.dataset import Array, Dataset, Numbers
 from trainers.model import Model
 from trainers.outdated import contradicted
 from trainers.perceptron import Perceptron, hits
+from trainers.row import Row
 
 TEMPERATURE: Final = 2.0
 """Softens both answers, so that what the teacher thinks of the other classes counts; Hinton's 2 to 5."""

@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from schemas.config import Gate
 from schemas.release import Task
-from trainers.dataset import Array, Dataset, Row, matrix, targets
+from trainers.dataset import Array, Dataset, matrix, targets
 from trainers.encoder import Encoder, Precision, padded, session
 from trainers.export import parity
 from trainers.golden import Golden
@@ -25,6 +25,7 @@ from trainers.metrics import classification, regression
 from trainers.model import ANOMALY, NORMAL, Model, answers, probabilities
 from trainers.paired import Losses, Paired, PairedLosses, Truths
 from trainers.perceptron import robust
+from trainers.row import Row
 from trainers.slices import Slice, worst
 
 _SAMPLE: Final = 24

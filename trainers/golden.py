@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from infra.runtime.durable import write
 from schemas.errors import Fatal
-from trainers.dataset import Dataset, Row
-from trainers.job import write
+from trainers.dataset import Dataset
+from trainers.row import Row
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,10 +17,11 @@ from onnx import TensorProto, numpy_helper
 from tokenizers import Tokenizer
 
 from schemas.release import Manifest, Task
-from trainers.dataset import Array, Row, matrix
+from trainers.dataset import Array, matrix
 from trainers.encoder import fingerprint, padded, session
 from trainers.model import NETWORK, Model, answers
 from trainers.perceptron import Perceptron
+from trainers.row import Row
 
 TOKENIZER: Final = "tokenizer.json"
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from infra.runtime.durable import write
+
 _NICENESS: Final = "5"
 """A third of an equal share where all cores are wanted: 10 starved it, importing torch took a minute."""
 
@@ -56,17 +58,6 @@ def perform(run: Path, listener: Any, pipeline: Any) -> Path:
     job = msgspec.json.decode((run / "job.json").read_bytes(), type=Job)
     data = msgspec.json.decode((run / "dataset.json").read_bytes(), type=Dataset)
     return write(run / "outcome.json", pipeline.train(job, data, listener))
-
-
-def write(path: Path, record: Any) -> Path:
-    """Write a record as JSON so that a crash leaves the old file or the new one."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(record))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return path
 
 
 def _read(jobs: "queue.Queue[str]") -> None:

@@ -13,13 +13,12 @@ first and no content twice while others are there, and it is told how many.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]  # published without type information
 
-if TYPE_CHECKING:
-    from trainers.dataset import Row
+from trainers.row import Row
 
 ENOUGH: Final = 100
 """Rows of a test below which leaks are no longer dropped: a paired test of fewer says little."""
@@ -63,7 +62,7 @@ class Leaks(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def fingerprint(row: "Row") -> bytes:
+def fingerprint(row: Row) -> bytes:
     """Return 16 bytes that stand for a row's content, whatever its identity and label."""
     content = msgspec.json.encode([row.text, row.values], order="sorted")
     return hashlib.blake2b(content, digest_size=16).digest()
@@ -72,12 +71,12 @@ def fingerprint(row: "Row") -> bytes:
 class Known:
     """What training rows have taught: consumes the rows of a test, produces those that are new."""
 
-    def __init__(self, training: Iterable["Row"]) -> None:
+    def __init__(self, training: Iterable[Row]) -> None:
         rows = list(training)
         self._times = Counter(fingerprint(row) for row in rows)
         self._index = _Index(row.text for row in rows)
 
-    def without_leaks(self, test: Sequence["Row"], enough: int = ENOUGH) -> tuple[list["Row"], Leaks]:
+    def without_leaks(self, test: Sequence[Row], enough: int = ENOUGH) -> tuple[list[Row], Leaks]:
         """Return the rows of a test that training does not know, in their order, and what was found."""
         prints = [fingerprint(row) for row in test]
         copies, near, recurring = list[int](), list[int](), 0

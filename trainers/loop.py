@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from infra.runtime import metrics
+from infra.runtime.durable import write
 from infra.runtime.log import get_logger
 from schemas import codec, topics
 from schemas.config import Model, Stream
@@ -30,7 +31,6 @@ from schemas.record import Outgoing
 from schemas.release import Release, State, Task, Transition
 from trainers import datasets, due, folders
 from trainers.child import TrainerDied
-from trainers.job import write
 from trainers.outcome import Job, Outcome
 from trainers.rollout.records import begun, superseded
 from trainers.runs import Run

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import msgspec
 
+from infra.runtime.durable import write
 from schemas.cleaning import Cleaning
 from schemas.config import Learn
 from schemas.errors import Fatal
 from trainers import description
-from trainers.dataset import Dataset, Row, split
+from trainers.dataset import Dataset, split
 from trainers.description import Lineage, Window
-from trainers.job import write
 from trainers.reservoir import Remembered, Reservoir, capacity, datasets_of
+from trainers.row import Row
 from trainers.sides import Sides
 
 

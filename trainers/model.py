@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from schemas import codec
 from schemas.errors import Fatal
 from schemas.release import Manifest, Task
-from trainers.dataset import Array, Row, matrix
+from trainers.dataset import Array, matrix
 from trainers.encoder import Encoder, Precision, prepare
 from trainers.perceptron import Perceptron
+from trainers.row import Row
 
 NETWORK: Final = "training/network.safetensors"
 BACKBONE: Final = "training/backbone.safetensors"

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.release import Task
-from trainers.dataset import Dataset, Row, targets
+from trainers.dataset import Dataset, targets
 from trainers.model import Model
+from trainers.row import Row
 
 NEIGHBOURS: Final = 5
 

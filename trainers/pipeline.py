@@ -20,7 +20,7 @@ from schemas.release import Manifest, Task
 from trainers import dossier, export, folders, golden, release
 from trainers.candidate import augmented, tuned
 from trainers.card import card
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.evaluate import choose_variant, judged_by
 from trainers.examine import Examined, examine
 from trainers.explain.classes import by_class
@@ -31,6 +31,7 @@ from trainers.outcome import Job, Outcome
 from trainers.outdated import still_true
 from trainers.profile import Profile
 from trainers.recall import Recalled, recalled, standing
+from trainers.row import Row
 
 
 def warm() -> None:

@@ -18,10 +18,11 @@ from schemas.cleaning import Cleaning
 from schemas.config import Learn
 from schemas.record import Coordinates
 from schemas.release import Release, Task
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.description import Window, window
 from trainers.memory import Memory, Origin
 from trainers.reservoir import capacity, fair_quota
+from trainers.row import Row
 
 _log = get_logger(__name__)
 

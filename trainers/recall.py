@@ -17,13 +17,14 @@ from scipy.stats import fisher_exact
 from schemas.config import Gate
 from schemas.release import Manifest, Task
 from trainers import folders
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.evaluate import right
 from trainers.gate import forgotten
 from trainers.model import BACKBONE, NETWORK, Model, open_model
 from trainers.outcome import Job
 from trainers.outdated import contradicted
 from trainers.paired import Paired, mcnemar
+from trainers.row import Row
 
 _VERSIONS: Final = 5
 _BUDGET: Final = 0.1

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
+from infra.runtime.durable import write
 from infra.runtime.log import configure, get_logger
 from schemas.release import Release
-from trainers.job import write
 from trainers.tracking import Registry
 
 _log = get_logger(__name__)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from schemas import codec
 from schemas.errors import Fatal
 from schemas.release import Manifest, Release, Task
-from trainers.dataset import Array, Row, matrix
+from trainers.dataset import Array, matrix
 from trainers.encoder import padded, session
 from trainers.folders import record
 from trainers.model import BACKBONE, NETWORK, Model, answers, scores
+from trainers.row import Row
 
 _GOLDEN: Final = 12
 _CLEAR: Final = 0.7

@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
+from infra.runtime.durable import write
 from schemas.errors import Fatal
 from trainers import folders, golden
 from trainers.child import Child, TrainerDied
 from trainers.folders import CARD, GOLDEN_ROWS, JOB, ROWS
-from trainers.job import write
 from trainers.outcome import Job, Outcome
 
 TOLERANCE: Final = 0.001

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from trainers.dataset import Row
+from trainers.row import Row
 from trainers.sides import PARTS
 
 LONGEST_TEXT: Final = 16_384

@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
+from infra.runtime.durable import write
 from schemas.drift import DriftAlert, Response, Severity
-from trainers.job import write
 
 FINAL: Final = frozenset({"released", "rejected", "rolled_back"})
 

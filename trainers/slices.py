@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from trainers.dataset import Row
 from trainers.paired import Paired
+from trainers.row import Row
 
 LEAST: Final = 30
 """Rows below which a slice is not told."""

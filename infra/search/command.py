@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from infra.runtime.durable import write
 from infra.search import page
 from infra.training.command import Files, loaded, stoppable
 from schemas.errors import Fatal
-from trainers.job import write
 from trainers.search.space import Value
 from trainers.search.study import STUDY, Found, Listener, Search, Tried, Wish
 from trainers.tasks.training import REPORT, SCRATCH, Order, Report, Watcher, train

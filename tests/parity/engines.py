@@ -175,7 +175,8 @@ async def dealt_with(settings: Settings, records: int) -> Outcome:
         found = await committed(settings)
         return found.accounted >= records
 
-    await aeventually(accounted, timeout_s=60, every_s=0.5)
+    many = records > 50_000  # to read all of it takes seconds
+    await aeventually(accounted, timeout_s=500 if many else 60, every_s=10.0 if many else 0.5)
     return found
 
 

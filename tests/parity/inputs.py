@@ -1,18 +1,15 @@
 """What the engines are compared on: real logs, requests and readings, and what publishers do wrong."""
 
-import csv
 import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.runtime.kafka.partitioner import partition_of
 from schemas.raw import structured
 from schemas.record import Kind
-from tests.data import data_folder
+from tests.parity.datasets import lines, readings, requests
 
 PARTITIONS = 2
 
@@ -42,14 +39,19 @@ class Published(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def records(now: datetime, seed: int = 11) -> list[Published]:
+def records(now: datetime, seed: int = 11, *, whole: bool = False) -> list[Published]:
     """Return everything that is published, the same for every engine; copies come up to 400 places later.
 
-    Nearly all are keyed by their source. Log lines of the sources `stray/…` are spread over the partitions.
+    Of each data set it is the beginning, or the whole. Nearly all are keyed by their source; log lines of the
+    sources `stray/…` are spread over the partitions.
     """
     rng = random.Random(seed)
     start = (now - timedelta(minutes=20)).replace(microsecond=0)
-    events = [*_readings(rng, start), *_requests(start), *_lines(start)]
+    events = [
+        *readings(rng, start, whole=whole),
+        *requests(start, whole=whole),
+        *lines(start, whole=whole),
+    ]
     rng.shuffle(events)  # sources interleave as they do on a broker
     published = []
     for number, event in enumerate(events):
@@ -70,61 +72,6 @@ def _record(event: dict[str, Any], start: datetime, number: int) -> Published:
     return Published(at, stamp, key, json.dumps(event, ensure_ascii=False).encode())
 
 
-def _readings(rng: random.Random, start: datetime) -> Iterator[dict[str, Any]]:
-    for at, path in enumerate(sorted((data_folder() / "nab" / "data").rglob("*.csv"))[:4]):
-        for number, row in enumerate(islice(_rows(path), 500)):
-            values: dict[str, Any] = {"load": float(row["value"]), "free": rng.gauss(50, 2)}
-            if rng.random() < 0.03:
-                values[rng.choice(("load", "free"))] = rng.choice((None, "n/a", "12.5", "7 %", 1e9))
-            time = start + timedelta(milliseconds=number * 10)
-            yield structured(
-                f"{number}",
-                f"machine/{at}",
-                Kind.SENSOR,
-                {"values": values},
-                time=time.isoformat(),
-                stream="host",
-            )
-    for number, row in enumerate(islice(_rows(data_folder() / "electricity" / "electricity.csv"), 400)):
-        numbers = [float(cell) for cell in list(row.values())[1:5] if _is_number(cell)]
-        values = {"level": numbers[0] * (1e7 if rng.random() < 0.02 else 100), "other": numbers[-1]}
-        time = start - timedelta(hours=2 * (number % 9 == 0))  # some are late
-        yield structured(
-            f"e{number}",
-            f"grid/{number % 3}",
-            Kind.SENSOR,
-            {"values": values},
-            time=time.isoformat(),
-            stream="plant",
-        )
-
-
-def _requests(start: datetime) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(islice(_rows(data_folder() / "http_params" / "payload_train.csv"), 600)):
-        data: dict[str, Any] = {
-            "method": "GET",
-            "path": f"/find/{number % 5}",
-            "query": str(row["payload"])[:300],
-        }
-        data |= {"client_ip": f"10.0.0.{number % 250}", "status": 200, "duration_ms": number / 7}
-        time = start + timedelta(milliseconds=number)
-        yield structured(f"r{number}", f"shop/{number % 4}", Kind.API, data, time=time.isoformat())
-        if number % 25 == 0:  # the same content under another id
-            yield structured(f"again{number}", f"shop/{number % 4}", Kind.API, data, time=time.isoformat())
-        if number % 40 == 0:  # nearly the same text
-            nearly = data | {"query": "the quick brown fox jumps over the lazy dog, " * 4 + str(number)}
-            yield structured(f"nearly{number}", "shop/1", Kind.API, nearly, time=time.isoformat())
-
-
-def _lines(start: datetime) -> Iterator[dict[str, Any]]:
-    for name in ("Apache_2k.log", "HDFS_2k.log", "OpenSSH_2k.log"):
-        text = (data_folder() / "loghub" / name).read_text(encoding="utf-8", errors="replace")
-        for number, line in enumerate(text.splitlines()[:400]):
-            source = f"stray/{number % 5}" if number % 4 == 0 else f"log/{name}"
-            event = structured(f"{name}-{number}", source, Kind.LOG, {"message": line, "level": "info"})
-            yield event | ({} if number % 50 == 7 else {"time": start.isoformat()})
-
-
 def _broken(start: datetime) -> Iterator[Published]:
     stamp = int(start.timestamp() * 1000)
     sensor = structured("x", "machine/0", Kind.SENSOR, {"values": {"a": 1}}, stream="host")
@@ -143,16 +90,3 @@ def _broken(start: datetime) -> Iterator[Published]:
     ]
     for number, value in enumerate(values):
         yield Published(number % PARTITIONS, stamp, b"machine/0", value, (("trace", b"%d" % number),))
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

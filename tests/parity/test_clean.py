@@ -21,14 +21,14 @@ from tests.parity.engines import (
 from tests.parity.inputs import Published, records
 from tests.parity.outcome import Outcome
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 NOW = datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
-def published() -> list[Published]:
-    """The input."""
-    return records(NOW)
+def published(request: pytest.FixtureRequest) -> list[Published]:
+    """The input: the beginning of every data set, all of it with `--whole`."""
+    return records(NOW, whole=bool(request.config.getoption("--whole")))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import msgspec
 from schemas.config import Learn
 from trainers.augmentation.augmenter import Augmenter
 from trainers.augmentation.readings import Readings
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
+from trainers.row import Row
 
 VARIANTS: Final = 4
 """Variants of one row at most: more teach the row, not the class."""

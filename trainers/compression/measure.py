@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 import onnxruntime as ort
 
-from trainers.dataset import Array, Row
+from trainers.dataset import Array
 from trainers.encoder import Encoder, padded, session
 from trainers.export import run_text
 from trainers.metrics import classification
 from trainers.model import answers, probabilities
+from trainers.row import Row
 
 ROUNDS: Final = 5
 _ALONE: Final = 64

@@ -17,13 +17,14 @@ from schemas.errors import Fatal
 from schemas.release import Manifest
 from trainers import folders
 from trainers.backbone import Backbone
-from trainers.dataset import Array, Dataset, Row
+from trainers.dataset import Array, Dataset
 from trainers.encoder import Encoder, locate
 from trainers.explain import readings, texts
 from trainers.explain.explanation import Explanation, Reason, explained_label, unit_of
 from trainers.explain.words import Word
 from trainers.folders import ROWS
 from trainers.model import Model, answers, open_model, probabilities, scores
+from trainers.row import Row
 
 _SEED: Final = 11
 _STRAIGHT: Final = "integrated gradients, {steps} steps from the text with every word masked"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from schemas.release import Task
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.encoder import Encoder
 from trainers.explain import readings, texts
 from trainers.explain.explanation import explained, unit_of
@@ -26,6 +26,7 @@ from trainers.explain.words import words
 from trainers.markdown import cell, code
 from trainers.model import ANOMALY, Model
 from trainers.reservoir import key
+from trainers.row import Row
 
 CLASSES: Final = 20
 ROWS: Final = 8

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.dataset import Array, Row, matrix
+from trainers.dataset import Array, matrix
 from trainers.explain.explanation import explained
 from trainers.explain.shapley import exact, shapley
 from trainers.perceptron import Perceptron
+from trainers.row import Row
 
 ORDERS: Final = 720
 """Orders of one answer's readings: all of them up to six readings."""

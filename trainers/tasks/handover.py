@@ -14,9 +14,10 @@ from schemas.errors import Fatal
 from schemas.record import Coordinates
 from schemas.release import Release
 from trainers import export, folders, release
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.manifest import Asked, draft
 from trainers.model import Model
+from trainers.row import Row
 from trainers.tasks.examples import Example, Readings, Text
 from trainers.tasks.training import Trained
 

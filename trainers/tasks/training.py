@@ -16,11 +16,11 @@ from typing import Any, Final, cast
 import msgspec
 import torch
 
+from infra.runtime.durable import write
 from schemas.errors import Fatal
 from trainers.checkpoints import Checkpoint
 from trainers.devices import choose
 from trainers.fit import Curve, Run, Told, fit
-from trainers.job import write
 from trainers.recipe import Recipe, split
 from trainers.tasks.classification import ClassificationTask
 from trainers.tasks.examples import Example, Question, Readings, Tagged, Text

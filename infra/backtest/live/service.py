@@ -10,9 +10,9 @@ from schemas.clean import Clean
 from schemas.prediction import Prediction
 from schemas.record import Coordinates
 from schemas.release import Release, Swap
-from trainers.dataset import Row
 from trainers.encoder import Encoder
 from trainers.model import Model, answers, folder_of, open_model, scores
+from trainers.row import Row
 
 
 class Service:

@@ -9,8 +9,9 @@ from datetime import datetime
 from schemas.clean import Clean
 from schemas.config import Learn
 from schemas.record import Coordinates
-from trainers.dataset import Dataset, Row
+from trainers.dataset import Dataset
 from trainers.memory import Memory, Origin
+from trainers.row import Row
 
 
 class Store:

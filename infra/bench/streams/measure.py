@@ -9,6 +9,7 @@ at its commit, so that engines which commit at intervals are not charged for the
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -168,10 +169,12 @@ def _start_one(supervisor: Supervisor, spec: ProcessSpec) -> None:
 
 
 def _cpu_s(pid: int) -> float:
-    try:
+    """Return the CPU time of a process and its children; those that end meanwhile are left out."""
+    used_s = 0.0
+    with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        times = [member.cpu_times() for member in family]
-    except psutil.NoSuchProcess:
-        return 0.0
-    return sum(used.user + used.system for used in times)
+        for member in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                used = member.cpu_times()
+                used_s += used.user + used.system
+    return used_s

@@ -16,7 +16,7 @@ import msgspec
 
 from schemas.errors import Fatal
 from schemas.record import Coordinates
-from trainers.dataset import Row
+from trainers.row import Row
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _FOLDS: Final = 5

@@ -18,12 +18,12 @@ from infra.bench.train.arriving import Arriving
 from schemas.config import Stream
 from schemas.errors import Fatal
 from schemas.release import Release
-from trainers.dataset import Row
 from trainers.evaluate import right
 from trainers.memory import Memory, Origin
 from trainers.model import folder_of, open_model
 from trainers.outcome import Job, Outcome
 from trainers.pipeline import train
+from trainers.row import Row
 
 GOAL: Final = 0.6
 """Points that five increments may forget: what LoRA was published to forget, where full tuning lost 19.9."""

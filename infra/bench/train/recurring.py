@@ -17,10 +17,11 @@ from infra.bench.train.worlds import World
 from schemas.config import Stream
 from schemas.errors import Fatal
 from schemas.release import Release
-from trainers.dataset import Dataset, Row, split
+from trainers.dataset import Dataset, split
 from trainers.encoder import prepare
 from trainers.outcome import Job, Outcome
 from trainers.pipeline import train
+from trainers.row import Row
 from trainers.succession import succeeding
 
 _ROWS: Final = 600

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from schemas.config import Learn
 from schemas.record import Coordinates
 from schemas.release import Task
-from trainers.dataset import Array, Row
+from trainers.dataset import Array
 from trainers.encoder import Encoder
 from trainers.finetune import tune
 from trainers.model import Model
 from trainers.perceptron import Perceptron, sensor_classifier, text_head
+from trainers.row import Row
 
 Era = Literal["old", "recent"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.record import Coordinates
 from trainers.bias import biases, holm, markdown
-from trainers.dataset import Row
+from trainers.row import Row
 
 LABELS = np.array(["normal", "sqli", "xss"])
 

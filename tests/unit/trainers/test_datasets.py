@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.main import app
+from infra.runtime.durable import write
 from schemas.config import Learn
 from schemas.errors import Fatal
 from tests.unit.trainers import samples
 from trainers.dataset import Dataset, rows_of
 from trainers.datasets import find, prune, stored
-from trainers.job import write
 from trainers.memory import Memory, Origin, memory_file
 from trainers.runs import Runs
 

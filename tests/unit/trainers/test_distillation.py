@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from schemas.config import Learn
 from schemas.release import Task
 from tests.unit.trainers import samples
-from trainers.dataset import Dataset, Row, from_memory, matrix
+from trainers.dataset import Dataset, from_memory, matrix
 from trainers.distillation import SoftTargets, blended, soft_targets
 from trainers.finetune import tune
 from trainers.model import Model
 from trainers.perceptron import Perceptron, sensor_classifier
+from trainers.row import Row
 
 FEATURES = ("cpu", "fan_rpm", "memory_mb", "temperature")
 LABELS = ("busy", "idle")

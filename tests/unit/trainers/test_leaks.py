@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.record import Coordinates
-from trainers.dataset import Row, split
+from trainers.dataset import split
 from trainers.leaks import Known, Leaks, fingerprint
+from trainers.row import Row
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from infra.runtime.durable import write
 from schemas.config import Stream
 from schemas.release import Release, State
 from tests.unit.trainers import samples
 from trainers.bootstrap import train_first
 from trainers.dataset import from_memory
-from trainers.job import write
 from trainers.outcome import Job, Outcome
 from trainers.pipeline import train
 from trainers.quiet import quietly

@@ -16,13 +16,14 @@ from serving.slot import Limits, load
 from tests.unit.trainers import samples
 from trainers import folders, golden
 from trainers.bootstrap import train_first
-from trainers.dataset import Dataset, Row, rows_of, split, targets
+from trainers.dataset import Dataset, rows_of, split, targets
 from trainers.evaluate import right
 from trainers.explain.answer import explain
 from trainers.model import folder_of, open_model
 from trainers.outcome import Job
 from trainers.outdated import still_true
 from trainers.pipeline import train
+from trainers.row import Row
 
 HOST = Stream.model_validate(
     {"kind": "sensor", "model": {"task": "regression"}, "gate": {"p99_ms": 500, "golden_rows": 60}}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.record import Coordinates
-from trainers.dataset import Row
 from trainers.reservoir import LONGEST_TEXT, Reservoir, capacity, fair_quota
+from trainers.row import Row
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LABELS = st.lists(st.sampled_from("aaaaaaabbc"), max_size=120)

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.trainers import samples
-from trainers.dataset import Row, from_memory
+from trainers.dataset import from_memory
 from trainers.paired import Paired
+from trainers.row import Row
 from trainers.slices import wilson, worst
 
 
