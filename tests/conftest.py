@@ -11,8 +11,9 @@ from infra.local.stack import Endpoints, Stack, StackSettings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long run be asked for: `pytest tests/live/test_flink_moves.py --switches 20`."""
+    """Let a long run be asked for; only here, where pytest looks before it reads what it was called with."""
     parser.addoption("--switches", type=int, default=None, help="moves between engines under load")
+    parser.addoption("--whole", action="store_true", help="parity on all rows of all data sets")
 
 
 @pytest.fixture

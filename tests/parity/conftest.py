@@ -8,11 +8,6 @@ from infra.flink.cluster import Shape
 from infra.flink.control import Cluster, cluster_of
 from infra.flink.supervise import running
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long run be asked for: all of the data sets."""
-    parser.addoption("--whole", action="store_true", help="parity on all rows of all data sets")
-
-
 
 @pytest.fixture(scope="session")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
