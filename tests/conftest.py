@@ -10,6 +10,19 @@ import structlog
 from infra.local.stack import Endpoints, Stack, StackSettings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a long run be asked for; only here, where pytest looks before it reads what it was called with."""
+    parser.addoption("--switches", type=int, default=None, help="moves between engines under load")
+    parser.addoption("--whole", action="store_true", help="parity on all rows of all data sets")
+
+
+@pytest.fixture
+def switches(request: pytest.FixtureRequest) -> int:
+    """How often the engine changes under load: as the module's `SWITCHES` says, or `--switches`."""
+    asked = request.config.getoption("--switches")
+    return int(request.module.SWITCHES if asked is None else asked)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Kafka, Redis and ClickHouse, started once for the whole run on free ports, without workers."""

@@ -60,6 +60,9 @@ for part in (
 
 def main() -> None:
     """Run the command line; an error of Headrace's own is one line that says what to do."""
+    from infra.runtime import log
+
+    log.configure("headrace", level="warning")  # to stderr: standard output is the answer's
     try:
         app()
     except HeadraceError as error:

@@ -86,21 +86,32 @@ def refuse(cluster: Cluster, name: str, parallelism: int) -> None:
     Raises:
         FlinkError: it runs already, or another that cleans does, or the cluster has too few slots.
     """
-    known = {run: found for run, found in cluster.runs.all().items() if found.address == cluster.address}
-    with Rest(cluster.address) as rest:
-        if name in known and _lives(rest, known[name].job):
+    if job := running_job(cluster, name):
+        raise FlinkError(
+            f"{name} runs already, as job {job}: `headrace flink stop {name}` first, or `headrace"
+            f" flink rescale {name} N`"
+        )
+    for other in set(_CLEANING) - {name} if name in _CLEANING else ():
+        if job := running_job(cluster, other):
             raise FlinkError(
-                f"{name} runs already, as job {known[name].job}: `headrace flink stop {name}` first, or"
-                f" `headrace flink rescale {name} N`"
+                f"{other} runs, as job {job}, and {name} cleans the same partitions with a memory of its own:"
+                f" wait until it has ended, or `headrace flink stop {other}` first"
             )
-        for other in set(_CLEANING) - {name} if name in _CLEANING else ():
-            if other in known and _lives(rest, known[other].job):
-                raise FlinkError(
-                    f"{other} runs, as job {known[other].job}, and {name} cleans the same partitions with a"
-                    f" memory of its own: wait until it has ended, or `headrace flink stop {other}` first"
-                )
+    with Rest(cluster.address) as rest:
         free = rest.free_slots(parallelism, _FREED_WITHIN_S)
     _refuse_more_than(free, "free", parallelism)
+
+
+def running_job(cluster: Cluster, name: str) -> str:
+    """Return Flink's id of the job's last run while the cluster runs it, else nothing.
+
+    The id alone says which: a cluster that came back at another address runs its jobs on.
+    """
+    known = cluster.runs.all().get(name)
+    if known is None:
+        return ""
+    with Rest(cluster.address) as rest:
+        return known.job if _lives(rest, known.job) else ""
 
 
 def savepoint(cluster: Cluster, name: str, folder: str, within_s: float) -> str:
@@ -199,6 +210,10 @@ def _submitted(cluster: Cluster, rest: Rest, name: str, wanted: Run, path: str) 
     return found
 
 
+def _lives(rest: Rest, job: str) -> bool:
+    return rest.states().get(job, "FINISHED") not in ENDED
+
+
 def _running_job(cluster: Cluster, rest: Rest, name: str) -> str:
     """Return the id of a running job that was named, or whose id was given."""
     job = name if _ID.fullmatch(name) else cluster.runs.get(name).job
@@ -207,10 +222,6 @@ def _running_job(cluster: Cluster, rest: Rest, name: str) -> str:
         told = "the cluster does not know it (any more)" if state is None else f"it is {state}"
         raise FlinkError(f"{name} does not run: {told}; see `headrace flink status`")
     return job
-
-
-def _lives(rest: Rest, job: str) -> bool:
-    return rest.states().get(job, "FINISHED") not in ENDED
 
 
 def _resolved(name: str, path: str, known: Run | None) -> str:

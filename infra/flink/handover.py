@@ -21,7 +21,7 @@ from infra.flink.errors import FlinkError
 from infra.flink.jobs import MODULES, Run
 from infra.flink.rest import Rest
 from infra.flink.savepoints import source_positions
-from infra.local.cleaning import Engine, choose
+from infra.local.cleaning import Engine, choose, engine_of
 from infra.local.errors import NotRunningError
 from infra.local.home import Home, running_record
 from infra.runtime.settings import Settings
@@ -94,9 +94,11 @@ def take_over(
     """Stop the workers and let the Flink job go on where they ended; returns it once all its tasks run.
 
     Raises:
-        FlinkError: it runs already, or slots are missing (nothing was changed); or the job did not start, or
-            workers elsewhere did not stop (those stopped here were started again).
+        FlinkError: it runs already or is to go on from a savepoint, or slots are missing (nothing was
+            changed); or the job did not start, or workers elsewhere did not stop (those stopped here were
+            started again).
     """
+    _refuse_taken_over(cluster, name)
     control.refuse(cluster, name, parallelism)
     before = _job(cluster, name)
     workers.stop()
@@ -129,9 +131,10 @@ def give_back(
     What waits in it for the end of a pause goes to `events.parked`, from where the workers take it.
 
     Raises:
-        FlinkError: it does not run, or the savepoint failed (the job goes on); or its positions could not be
-            taken over (the message says how to go on with the job).
+        FlinkError: it does not run (nothing was changed), or the savepoint failed (the job goes on); or its
+            positions could not be taken over (the message says how to go on with the job).
     """
+    _refuse_without_job(cluster, name)
     path = control.stop(cluster, name, "", within_s, drain=True)
     say(f"the job has stopped with savepoint {path}")
     try:
@@ -148,6 +151,46 @@ def give_back(
     workers.start()
     asyncio.run(group.wait_members(settings, present=True, within_s=_BACK_WITHIN_S))
     say("the workers clean")
+
+
+def _refuse_taken_over(cluster: Cluster, name: str) -> None:
+    """Refuse where Flink cleans, or was stopped with a savepoint, which alone says up to where it cleaned.
+
+    Where neither is so, the choice alone says nothing: a take-over that was cut short can be made again.
+
+    Raises:
+        FlinkError: that is so.
+    """
+    if job := control.running_job(cluster, name):
+        raise FlinkError(f"{name} runs already, as job {job}: `headrace flink give-back` moves it to Faust")
+    if engine_of(cluster.home) is Engine.FLINK and _has_savepoint(cluster, name):
+        raise FlinkError(
+            f"Flink cleans here, and {name} was stopped with a savepoint: `headrace flink run {name}"
+            " --from-savepoint last` goes on from it"
+        )
+
+
+def _refuse_without_job(cluster: Cluster, name: str) -> None:
+    """Refuse where no job runs that could be given back.
+
+    Raises:
+        FlinkError: none does.
+    """
+    if control.running_job(cluster, name):
+        return
+    if engine_of(cluster.home) is Engine.FAUST:
+        raise FlinkError(f"{name} does not run, and Faust cleans already: see `headrace status`")
+    last = " --from-savepoint last" if _has_savepoint(cluster, name) else ""
+    raise FlinkError(
+        f"{name} does not run, though Flink is to clean here: `headrace flink run {name}{last}` lets it go"
+        " on, and then it can be given back"
+    )
+
+
+def _has_savepoint(cluster: Cluster, name: str) -> bool:
+    """Tell whether the job was stopped with a savepoint that nothing went on from yet."""
+    known = cluster.runs.all().get(name)
+    return known is not None and bool(known.savepoint)
 
 
 def _job(cluster: Cluster, name: str) -> str:

@@ -1,28 +1,42 @@
 """A job that needs no Kafka: numbers in, Python workers and keyed state used, nothing out.
 
-It shows that a cluster runs what Headrace's jobs need (Python workers that find the shipped code, RocksDB,
-checkpoints) before a topic is touched: `headrace flink run probe`.
+It shows that a cluster runs what Headrace's jobs need (Python workers that find the shipped code, classes in
+Java, RocksDB, checkpoints) before a topic is touched: `headrace flink run probe`.
 """
 
 import argparse
+from collections.abc import Iterator
+from typing import Any, Final
 
-from pyflink.common import Configuration
-from pyflink.table import EnvironmentSettings, TableEnvironment
-from pyflink.table.udf import udf
+from pyflink.common import Configuration, Types
+from pyflink.datastream import (
+    DataStream,
+    KeyedProcessFunction,
+    KeyedStream,
+    RuntimeContext,
+    StreamExecutionEnvironment,
+)
+from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.java_gateway import get_gateway
 
 from schemas.codec import encode
 
-_SOURCE = """
-CREATE TABLE numbers (n BIGINT) WITH (
-  'connector' = 'datagen', 'rows-per-second' = '{rate}', 'fields.n.min' = '0', 'fields.n.max' = '1000000'
-)"""
-_SINK = "CREATE TABLE nowhere (bucket STRING, seen BIGINT) WITH ('connector' = 'blackhole')"
-_COUNT = "INSERT INTO nowhere SELECT bucket(n), COUNT(*) FROM numbers GROUP BY bucket(n)"
+NAME: Final = "headrace-probe"
+_NUMBERS: Final = 2**62
 
 
-def bucket(number: int) -> str:
-    """Return the key that a number is counted under; the codec is there only where our code was shipped."""
-    return encode(number % 64).decode()
+class Count(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink has no types
+    """Counts the numbers of each key. State is made on the worker."""
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Open the state."""
+        packed = Types.PRIMITIVE_ARRAY(Types.BYTE())
+        self._seen = runtime_context.get_state(ValueStateDescriptor("seen", packed))
+
+    def process_element(self, value: Any, ctx: Any) -> Iterator[Any]:
+        """Count one; the codec is there only where our code was shipped."""
+        self._seen.update(encode(int(self._seen.value() or b"0") + 1))
+        yield from ()
 
 
 def main() -> None:
@@ -33,14 +47,29 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000, help="numbers a second")
     told = parser.parse_args()
     configuration = Configuration()
-    configuration.set_string("pipeline.name", "headrace-probe")
     configuration.set_string("execution.checkpointing.interval", f"{told.checkpoint_ms} ms")
-    settings = EnvironmentSettings.new_instance().with_configuration(configuration).build()
-    environment = TableEnvironment.create(settings)
-    environment.create_temporary_function("bucket", udf(bucket, result_type="STRING"))
-    environment.execute_sql(_SOURCE.format(rate=told.rate))
-    environment.execute_sql(_SINK)
-    environment.execute_sql(_COUNT)
+    made = StreamExecutionEnvironment.get_execution_environment(configuration)
+    counted = _numbers(made, told.rate).process(Count(), output_type=Types.LONG())
+    counted.name("count").uid("count")
+    made.execute_async(NAME)
+
+
+def _numbers(environment: StreamExecutionEnvironment, rate: int) -> KeyedStream:
+    """Return the numbers by their keys, which Java makes: a key of ours would cost Python workers more."""
+    jvm = get_gateway().jvm
+    flink = jvm.org.apache.flink
+    number = Types.ROW([Types.LONG()])
+    row = Types.ROW([Types.INT(), number]).get_java_type_info()
+    limit = flink.api.connector.source.util.ratelimit.RateLimiterStrategy.perSecond(float(rate))
+    source = flink.connector.datagen.source.DataGeneratorSource(
+        jvm.headrace.flink.Numbers(), _NUMBERS, limit, row
+    )
+    unmarked = flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
+    within = environment._j_stream_execution_environment  # noqa: SLF001  # PyFlink has no source of this type
+    numbers = within.fromSource(source, unmarked, "numbers").uid("numbers")
+    key = Types.ROW([Types.INT()]).get_java_type_info()
+    keyed = numbers.keyBy(jvm.KeyByKeySelector(), key)
+    return KeyedStream(keyed, number, DataStream(numbers))
 
 
 if __name__ == "__main__":

@@ -69,8 +69,10 @@ def running(home: Path, shape: Shape, progress: Callable[[str], None]) -> Iterat
         cleanup.callback(lambda: place.record.unlink(missing_ok=True))
         cleanup.callback(supervisor.stop_all)
         layout = cluster_layout(place.root, shape, ports, progress)
-        for spec in cluster_specs(layout, shape, ports, place.log):
+        specs = cluster_specs(layout, shape, ports, place.log)
+        for spec in specs:  # side by side: each looks for those before it again and again
             supervisor.start(spec)
+        for spec in specs:
             supervisor.wait_ready(spec.name)
             progress(f"{spec.name} is ready")
         recorder.state = "ready"

@@ -85,7 +85,9 @@ class ShiftWatch:
         if any(getattr(before, key) != getattr(config, key) for key in ("detectors", "reference")):
             self.start()
         elif (before.window, before.lateness) != (config.window, config.lateness):
+            reached = self._watermark.newest_s
             self._cut()
+            self._from = reached
         if self.comparison is not None:
             self.comparison.take(config)
 
@@ -179,6 +181,9 @@ class ShiftWatch:
         if collected.span_s() >= self._config.window:
             self.comparison = Comparison(self._features(), collected.rows, self._config)
             self._collected = None
+            # Not from the end of what comes next: of a backlog that is seconds later, and the windows in
+            # between would be judged together with the one after them.
+            self._from = self._watermark.newest_s
 
     def _advance(self, times: Floats, partitions: npt.NDArray[np.int64], now_s: float) -> Shift | None:
         """Note events' times; if that closes windows, return what `hysteresis` of them agree on."""

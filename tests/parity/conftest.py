@@ -8,14 +8,6 @@ from infra.flink.cluster import Shape
 from infra.flink.control import Cluster, cluster_of
 from infra.flink.supervise import running
 
-SWITCHES = 4
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a long run be asked for: `--switches 10` moves between engines, `--whole` all of the data sets."""
-    parser.addoption("--switches", type=int, default=SWITCHES, help="moves between engines under load")
-    parser.addoption("--whole", action="store_true", help="parity on all rows of all data sets")
-
 
 @pytest.fixture(scope="session")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

@@ -2,91 +2,31 @@
 
 import asyncio
 import contextlib
-import json
 import logging
-import random
 import subprocess
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from infra.flink import handover
 from infra.flink.control import Cluster
-from infra.flink.errors import FlinkError
 from infra.runtime.kafka.admin import create_topics
-from infra.runtime.kafka.lifecycle import connected
-from infra.runtime.settings import Endpoints, Settings, load
-from schemas import topics
-from schemas.raw import structured
-from schemas.record import Kind
+from infra.runtime.settings import Endpoints, load
 from tests.installation import environment_of, start_worker
-from tests.parity.conftest import SWITCHES
 from tests.parity.engines import committed, dealt_with
-from tests.parity.outcome import Outcome
+from tests.parity.load import Load, assert_once
 
 _log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
+SWITCHES = 3
+"""There, back and there again, and back in the end."""
 CONFIG = """
 topic_prefix = "{prefix}"
 [streams.plant]
 kind = "sensor"
 """
-EVERY_S = 0.05
-AT_ONCE = 10
-REJECTED = b"not json"
-
-
-@dataclass
-class Load:
-    """Publishes without a pause: events, copies of any of the earlier ones, and what is rejected."""
-
-    settings: Settings
-    rng: random.Random = field(default_factory=lambda: random.Random(5))
-    values: list[bytes] = field(default_factory=list)
-    copies: int = 0
-    rejected: int = 0
-
-    @property
-    def published(self) -> int:
-        """Return how many records were published."""
-        return len(self.values) + self.copies + self.rejected
-
-    async def run(self) -> None:
-        """Publish until cancelled; what was begun is flushed."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.settings.endpoints.kafka, linger_ms=5)
-        async with connected(producer):
-            try:
-                while True:
-                    for key, value in self._next():
-                        await producer.send(self.settings.topic(topics.RAW), value, key)
-                    await asyncio.sleep(EVERY_S)
-            finally:
-                await producer.flush()
-
-    def _next(self) -> list[tuple[bytes, bytes]]:
-        made = []
-        for _ in range(AT_ONCE):
-            kind = self.rng.random()
-            if kind < 0.03:
-                self.rejected += 1
-                made.append((b"%d" % self.rng.randrange(20), REJECTED))
-            elif kind < 0.25 and self.values:
-                self.copies += 1
-                value = self.rng.choice(self.values)
-                made.append((str(json.loads(value)["source"]).encode(), value))
-            else:
-                number = len(self.values)
-                reading = {"values": {"level": number % 7}}
-                event = structured(f"{number}", f"grid/{number % 20}", Kind.SENSOR, reading, stream="plant")
-                self.values.append(json.dumps(event).encode())
-                made.append((f"grid/{number % 20}".encode(), self.values[-1]))
-        return made
 
 
 class Process:
@@ -107,12 +47,6 @@ class Process:
             self._running.terminate()
             self._running.wait(20)
             self._running = None
-
-
-@pytest.fixture
-def switches(request: pytest.FixtureRequest) -> int:
-    """How often the engine changes; more by `--switches`."""
-    return int(request.config.getoption("--switches", default=SWITCHES))
 
 
 async def test_every_event_is_cleaned_once_while_engines_change(
@@ -158,33 +92,3 @@ async def test_every_event_is_cleaned_once_while_engines_change(
             await asyncio.to_thread(handover.give_back, flink, settings, worker, name=unique)
             worker.stop()
     assert_once(await committed(settings), load_of)
-
-
-async def test_a_job_that_cannot_take_over_changes_nothing(
-    flink: Cluster, stack: Endpoints, unique: str, tmp_path: Path
-) -> None:
-    """With too few slots the workers are not even stopped."""
-    settings = load(environment_of(stack, tmp_path, CONFIG.replace("{prefix}", unique)))
-    with pytest.raises(FlinkError, match="slots"):
-        await asyncio.to_thread(
-            handover.take_over, flink, settings, _Untouched(), name=unique, parallelism=3, arguments=[]
-        )
-
-
-class _Untouched:
-    def stop(self) -> None:
-        raise AssertionError("stopped")
-
-    def start(self) -> None:
-        raise AssertionError("started")
-
-
-def assert_once(found: Outcome, published: Load) -> None:
-    """Each event and each rejection exactly once, and each copy dropped."""
-    seen = Counter(event["id"] for events in found.clean.values() for event in events)
-    wanted = Counter(str(number) for number in range(len(published.values)))
-    assert (seen - wanted, wanted - seen) == (Counter(), Counter())
-    places: Sequence[object] = [letter[0] for letter in found.dead]
-    assert len(places) == len(set(places)) == published.rejected
-    assert found.dropped.total() == published.copies
-    assert found.accepted.total() == len(published.values)

@@ -1,5 +1,6 @@
 """The windows of the drift watch: late events, backward clocks, partitions at different paces, gaps."""
 
+from itertools import chain, repeat
 from random import Random
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 from schemas.config import ShiftDrift
 from streams.drift.compare import Features
 from streams.drift.rows import Row, Thinned
-from streams.drift.shift import Shift, ShiftWatch
+from streams.drift.shift import Floats, Shift, ShiftWatch
 
 START = 1_773_480_000.0
 RATE = 100.0
@@ -136,6 +137,43 @@ def test_a_gap_closes_what_was_open():
     readings.number += 3600 * int(RATE)
     readings.feed(8)
     assert readings.watch.windows > windows
+
+
+def fed(watch: ShiftWatch, times: Floats, sizes: tuple[int, ...]) -> set[float]:
+    """Feed readings that shift after 30 s, cut into these sizes, the last again; returns since when."""
+    random = Random(3)
+    values = [random.gauss(3.0 if time >= START + 30.0 else 0.0, 1.0) for time in times]
+    found: list[Shift | None] = []
+    start = 0
+    for size in chain(sizes, repeat(sizes[-1])):
+        part = times[start : start + size]
+        if part.size == 0:
+            return {shift.since for shift in found if shift is not None}
+
+        def row(index: int, start: int = start) -> Row:
+            number = start + index
+            return Row(times[number], [values[number]], ("events.clean", 0, number, "s", str(number)))
+
+        found.append(watch.update(part, np.zeros(part.size, np.int64), part[-1], row))
+        start += size
+    raise AssertionError
+
+
+@pytest.mark.parametrize("sizes", [(1,), (50,), (500,), (1024,), (9000,), (600, 9000), (976, 1024, 500)])
+def test_since_when_does_not_depend_on_how_events_are_cut(sizes: tuple[int, ...]) -> None:
+    """One by one or a backlog at once: the shift begins with the window of its first event."""
+    watch = Readings(hysteresis=2).watch
+    assert fed(watch, START + np.arange(9000) / RATE, sizes) == {START + 30.0}
+
+
+@pytest.mark.parametrize("sizes", [(1,), (500,), (1024,), (9000,)])
+def test_other_windows_begin_where_event_time_is(sizes: tuple[int, ...]) -> None:
+    """After a change of settings a backlog at once tells the same as events one by one."""
+    readings = Readings(hysteresis=2)
+    readings.feed(2000)
+    config = {"window": "4s", "lateness": "1s", "reference": 1000, "min_events": 300}
+    readings.watch.take(ShiftDrift.model_validate(config), 2)
+    assert fed(readings.watch, START + np.arange(2000, 9000) / RATE, sizes) == {START + 28.0}
 
 
 @pytest.mark.parametrize("cut", [500, 1500, 3333])
