@@ -66,7 +66,9 @@ public final class Gather extends AbstractStreamOperator<Row>
             emit(batch);
         }
         batch.add(record);
-        if (batch.size() >= FULL_BYTES) {
+        if (batch.size() >= FULL_BYTES && keys.length == 0) {
+            emitAll(); // of one file after the other the first goes first, though the second's batch is full
+        } else if (batch.size() >= FULL_BYTES) {
             emit(batch);
         } else if (!waiting) {
             waiting = true;
