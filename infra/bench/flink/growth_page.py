@@ -1,6 +1,6 @@
 """The figures of growth for people: consumes them, produces a table of text and a page with plots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -35,10 +35,8 @@ def limit(figures: Mapping[str, Any]) -> str:
             if cell["events_per_s"] <= 1.1 * best["events_per_s"]:
                 break
             best = cell
-        more = "" if best is cells[-1] else f"; more than {best['tasks']} tasks bring nothing"
-        said.append(
-            f"{keys:,} identities: {best['events_per_s']:,} events/s with {best['tasks']} tasks{more}"
-        )
+        told = f"{keys:,} identities: {best['events_per_s']:,} events/s with {_tasks(best['tasks'])}"
+        said.append(told + ("" if best is cells[-1] else ", and more bring nothing"))
     return f"On {figures['cores']} cores, which broker and load share. " + ". ".join(said) + "."
 
 
@@ -51,7 +49,9 @@ def write(path: Path, figures: Mapping[str, Any]) -> None:
     )
     body = (
         f"<h1>How the cleaning job grows on Flink</h1>\n<p>{escape(limit(figures))}</p>\n"
-        f"{_rates(figures)}\n{_checkpoints(figures)}\n"
+        f"{_rates(figures)}\n"
+        f"{_checkpoints(figures, 'checkpoint, MB', lambda cell: cell['checkpoint_bytes'] / 1e6)}\n"
+        f"{_checkpoints(figures, 'median checkpoint, ms', lambda cell: cell['checkpoint_ms']['median'])}\n"
         f'<div class="wide"><table><tr>{heads}</tr>{rows}</table></div>'
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,13 +66,14 @@ def _rates(figures: Mapping[str, Any]) -> str:
         axes.set_xticks(sorted({cell["tasks"] for cell in figures["cells"]}))
         axes.set_xlabel("tasks")
         axes.set_ylabel("events/s")
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylim(bottom=0)
         axes.legend()
 
     return chart(draw, height=3.8)
 
 
-def _checkpoints(figures: Mapping[str, Any]) -> str:
+def _checkpoints(figures: Mapping[str, Any], title: str, of: Callable[[Mapping[str, Any]], float]) -> str:
     def draw(axes: Axes) -> None:
         by_tasks: dict[int, list[dict[str, Any]]] = {}
         for cells in _by_keys(figures).values():
@@ -80,20 +81,18 @@ def _checkpoints(figures: Mapping[str, Any]) -> str:
                 if cell["checkpoint_ms"]["median"] is not None:
                     by_tasks.setdefault(cell["tasks"], []).append(cell)
         for colour, (tasks, cells) in zip(_COLOURS, by_tasks.items(), strict=False):
-            keys = [cell["keys"] / 1e6 for cell in cells]
-            axes.plot(
-                keys,
-                [cell["checkpoint_ms"]["median"] for cell in cells],
-                "o-",
-                color=colour,
-                label=f"{tasks} tasks",
-            )
+            keys, values = [cell["keys"] / 1e6 for cell in cells], [of(cell) for cell in cells]
+            axes.plot(keys, values, "o-", color=colour, label=_tasks(tasks))
         axes.set_xlabel("million identities in the state")
-        axes.set_ylabel("median checkpoint, ms")
+        axes.set_ylabel(title)
         axes.set_ylim(bottom=0)
         axes.legend()
 
-    return chart(draw, height=3.8)
+    return chart(draw, height=3.4)
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" if count == 1 else f"{count} tasks"
 
 
 def _by_keys(figures: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:

@@ -44,7 +44,7 @@ def test_a_job_takes_the_identities_in():
 def test_the_point_where_more_tasks_bring_nothing_is_named():
     """A rate that rises by no more than a tenth is the limit."""
     said = limit(FIGURES)
-    assert "58,000 events/s with 2 tasks; more than 2 tasks bring nothing" in said
+    assert "58,000 events/s with 2 tasks, and more bring nothing" in said
     assert "50,000,000" not in said
 
 
