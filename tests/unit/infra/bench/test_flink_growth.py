@@ -49,9 +49,9 @@ def test_the_point_where_more_tasks_bring_nothing_is_named():
 
 
 def test_a_failed_cell_is_in_the_table_and_not_in_the_plots(tmp_path: Path):
-    """The page holds all cells, and a plot for rates and one for checkpoints."""
+    """The page holds all cells, and plots of rates and of the sizes and durations of checkpoints."""
     assert "| 50,000,000 | 1 | failed |" in table(FIGURES)
     page = tmp_path / "growth.html"
     write(page, FIGURES)
     text = page.read_text(encoding="utf-8")
-    assert text.count("<svg") == 2 and "58,000" in text and "failed" in text
+    assert text.count("<svg") == 3 and "58,000" in text and "failed" in text
