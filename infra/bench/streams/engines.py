@@ -24,6 +24,7 @@ from infra.runtime.settings import DEFAULT_CONFIG
 HEADRACE: Final = "headrace"
 AT_LEAST_ONCE: Final = "headrace_at_least_once"
 FLINK: Final = "headrace_flink"
+FLINK_SQL: Final = "flink_sql"
 _PEERS: Final = Path(__file__).with_name("peers")
 
 
@@ -153,15 +154,15 @@ ENGINES: Final[Mapping[str, Engine]] = {
             FLINK,
             "Headrace on Flink 2.3.0 (two tasks)",
             "exactly once (checkpoint and commit each second)",
-            0.5,
+            1.0,
             _headrace_flink,
             warm_up=0.6,  # a JVM compiles what it has run often
         ),
         Engine(
-            "flink_sql",
+            FLINK_SQL,
             "Flink SQL 2.3.0 (two tasks)",
             "exactly once (checkpoint and commit each second)",
-            0.5,
+            1.0,
             _flink,
             warm_up=0.6,
         ),

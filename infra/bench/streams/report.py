@@ -55,6 +55,9 @@ def sentences(figures: Mapping[str, Any]) -> str:
     if cost is not None:
         price = f"costs {cost:.1%} of the rate" if cost > 0 else "cost nothing that could be measured"
         told.append(f"Exactly once {price}, against the same worker committing at most 100 ms apart.")
+    if figures.get("flink_ratio"):
+        ratio = figures["flink_ratio"]
+        told.append(f"On Flink, Headrace's whole chain runs at {ratio:.2f} times the rate of Flink SQL.")
     ahead = [figures["engines"][name]["title"] for name, ratio in figures["ratios"].items() if ratio < 1]
     if ahead:
         told.append(f"Faster than Headrace in this run: {', '.join(ahead)}.")

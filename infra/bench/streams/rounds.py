@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from infra.bench.streams.engines import AT_LEAST_ONCE, ENGINES, FLINK, HEADRACE, Engine, Place
+from infra.bench.streams.engines import AT_LEAST_ONCE, ENGINES, FLINK, FLINK_SQL, HEADRACE, Engine, Place
 from infra.bench.streams.environments import Say
 from infra.bench.streams.events import DUPLICATES, SOURCES, EventStream, generate
 from infra.bench.streams.measure import During, Measured, measure, names_of
@@ -98,7 +98,10 @@ def _engines(tallies: dict[str, _Tally]) -> dict[str, dict[str, Any]]:
 
 
 def summary(engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the engines with Headrace's ratios to the others and the cost of exactly once."""
+    """Return the engines with Headrace's ratios to the others, on Flink that to Flink SQL, and a cost.
+
+    The cost is that of exactly once, a fraction of the rate.
+    """
     medians = {name: figures["median"] for name, figures in engines.items() if figures.get("median")}
     ours = medians.get(HEADRACE)
     ratios = {
@@ -108,7 +111,9 @@ def summary(engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
     lesser = medians.get(AT_LEAST_ONCE)
     cost = round(1 - ours / lesser, 4) if ours and lesser else None
-    return {"engines": engines, "ratios": ratios, "exactly_once_cost": cost}
+    on_flink, sql = medians.get(FLINK), medians.get(FLINK_SQL)
+    beside = round(on_flink / sql, 2) if on_flink and sql else None
+    return {"engines": engines, "ratios": ratios, "flink_ratio": beside, "exactly_once_cost": cost}
 
 
 def _figures(rounds: Sequence[Measured]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ RoundsOption = Annotated[int, typer.Option(min=1, help="Rounds; each runs every 
 EnginesOption = Annotated[
     str,
     typer.Option(
-        help="Only these, with commas: headrace, headrace_at_least_once, flink_sql, bytewax, quix, faust."
+        help="Only these, with commas: headrace, headrace_at_least_once, headrace_flink, flink_sql, bytewax,"
+        " quix, faust."
     ),
 ]
 EventsOption = Annotated[

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.bench.streams import report
-from infra.bench.streams.engines import AT_LEAST_ONCE, ENGINES, HEADRACE
+from infra.bench.streams.engines import AT_LEAST_ONCE, ENGINES, FLINK, FLINK_SQL, HEADRACE
 from infra.bench.streams.profile import shares
 from infra.bench.streams.rounds import MIN_EVENTS, Plan, summary
 
@@ -45,6 +45,15 @@ def test_ratios_compare_medians_and_leave_ours_out(figures: dict[str, Any]) -> N
     """Above one: Headrace was faster. A failed engine has no ratio."""
     assert figures["ratios"] == {"bytewax": 0.8, "quix": 8.0}
     assert figures["exactly_once_cost"] == pytest.approx(0.2)
+
+
+def test_headrace_on_flink_is_set_beside_flink_sql(figures: dict[str, Any]) -> None:
+    """Both are jobs of one cluster; nothing is said where one of them has no figure."""
+    assert figures["flink_ratio"] is None
+    rates = {FLINK: [150_000], FLINK_SQL: [100_000]}
+    both = figures | summary({name: engine(name, found) for name, found in rates.items()})
+    assert (both["flink_ratio"], both["ratios"]) == (1.5, {})
+    assert "at 1.50 times the rate of Flink SQL" in report.sentences(both)
 
 
 def test_no_ratio_without_headrace() -> None:
