@@ -136,14 +136,15 @@ class NearDuplicates:
         found = found[found >= max(0, self._count - self._capacity)]
         if not found.size:
             return None
-        found %= self._capacity
+        numbers = found
+        found = numbers % self._capacity
         known = (self._sources[found] == whose) & (self._times[found] >= self._now - self.window_s)
         same = np.count_nonzero(self._signatures[found] == sketch, axis=1) * known
         best = int(same.max())
         if best < self._matches:
             return None
-        nearest = found[same == best]
-        return self._ids[int(nearest[np.argmax(self._times[nearest])])].decode("utf-8", "surrogatepass")
+        newest = int(numbers[same == best].max())  # by number: those of one batch have the same time
+        return self._ids[newest % self._capacity].decode("utf-8", "surrogatepass")
 
     def add(self, source: str, event_id: str, text: str) -> None:
         """Remember an accepted event that is nearly none of those remembered."""

@@ -31,6 +31,11 @@ class Outcome:
         """Return how many of the published records something is known of."""
         return self.accepted.total() + self.dropped.total() + len(self.dead)
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether all is there that is counted: brokers mark a transaction topic by topic."""
+        return sum(map(len, self.clean.values())) + self.stray.total() == self.accepted.total()
+
     def take(self, topic: str, partition: int, key: bytes | None, value: bytes) -> None:
         """Take in a record of an output topic, named without its prefix."""
         if topic == topics.CLEAN.name:

@@ -100,10 +100,30 @@ async def test_a_backfill_cleans_its_range_and_ends(
 def assert_alike(found: Outcome, specified: Outcome) -> None:
     """Compare part by part, so that a failure says which differs."""
     assert found.dead == specified.dead
-    assert found.clean == specified.clean
+    assert not differences(found, specified)
     assert found.stray == specified.stray
     assert (found.accepted, found.dropped) == (specified.accepted, specified.dropped)
     assert found.remembered == specified.remembered
+
+
+def differences(found: Outcome, specified: Outcome) -> list[str]:
+    """Return in which clean events two outcomes differ: the first of each source, and what of it."""
+    told = []
+    for source in sorted({*found.clean, *specified.clean}):
+        events, wanted = found.clean.get(source, []), specified.clean.get(source, [])
+        if len(events) != len(wanted):
+            told.append(f"{source}: {len(events)} events instead of {len(wanted)}")
+        for number, (event, other) in enumerate(zip(events, wanted, strict=False)):
+            if event != other:
+                fields = [name for name in {**event, **other} if event.get(name) != other.get(name)]
+                told.append(
+                    f"{source} at {number}: "
+                    + ", ".join(
+                        f"{name} {event.get(name)!r} instead of {other.get(name)!r}" for name in fields
+                    )
+                )
+                break
+    return told
 
 
 def _identities(found: Outcome) -> dict[str, list[str]]:

@@ -231,3 +231,23 @@ def test_the_table_stays_exact_under_many_texts():
     found = [near.find("s", text) == str(4608 + number) for number, text in enumerate(texts[-512:])]
     assert sum(found) == 512
     assert len(near) == 512
+
+
+def test_of_texts_as_near_the_newest_is_named():
+    """Also of those that came at one moment, as all of a batch do, found by whichever band."""
+    rng, ties = random.Random(5), 0
+    words = ["alpha", "bravo", "carol", "delta", "eager", "fever", "given", "hotel", "india", "joker"]
+    for _ in range(300):
+        text = " ".join(rng.choice(words) + str(rng.randrange(10)) for _ in range(30))
+        memory = NearDuplicates(THRESHOLD, 3600.0, 100)
+        memory.advance(NOW)
+        sketch, alike = np.frombuffer(signature(text), np.uint8), []
+        for number in range(6):
+            at = rng.randrange(len(text))
+            edited = text[:at] + rng.choice("xyz") + text[at + 1 :]
+            memory.add("shop/1", f"r{number}", edited)
+            alike.append(np.count_nonzero(np.frombuffer(signature(edited), np.uint8) == sketch))
+        best = [number for number, same in enumerate(alike) if same == max(alike)]
+        ties += len(best) > 1
+        assert memory.find("shop/1", text) == f"r{best[-1]}"
+    assert ties > 30
