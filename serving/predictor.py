@@ -20,7 +20,7 @@ from schemas.release import Manifest, Task
 from serving.batching import Outputs, Policy, choose, groups
 from serving.engines import text_shapes
 from serving.release import TOKENIZER, BadRelease, OpenRelease
-from serving.session import PROCESSOR, Feed, Session
+from serving.session import PROCESSOR, Feed, Providers, Session, providers
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -86,7 +86,7 @@ class TextPredictor:
         alone = manifest.serve == _SERVED_ALONE
         self._session = Session(
             opened.graph, inputs=("input_ids", "attention_mask"), outputs=("logits", "score"),
-            shapes=text_shapes(_TEXT_ROWS_ON_GPU, manifest.max_tokens), found=PROCESSOR if alone else None,
+            shapes=text_shapes(_TEXT_ROWS_ON_GPU, manifest.max_tokens), found=choices(manifest.serve),
         )  # fmt: skip
         self._head = _Head(manifest, self._session.output)
         self._pool = pool
@@ -118,6 +118,11 @@ class TextPredictor:
         spread = np.arange(_PROBE_ROWS * length) * 7919 % self._tokenizer.get_vocab_size()
         rows: list[list[int]] = spread.reshape(_PROBE_ROWS, length).tolist()  # (B, T)
         return rows
+
+
+def choices(serve: str) -> Providers:
+    """Return the providers that a text graph of this variant may run on."""
+    return PROCESSOR if serve == _SERVED_ALONE else providers()
 
 
 @lru_cache(maxsize=8)

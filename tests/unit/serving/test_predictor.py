@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from schemas import codec
 from schemas.release import Manifest, Task
 from serving.batching import Policy
 from serving.engines import CUDA, TENSORRT
-from serving.predictor import Answer, BadAnswer, Predictor, SensorPredictor, make
+from serving.predictor import Answer, BadAnswer, Predictor, SensorPredictor, choices, make
 from serving.release import BadRelease, open_release
+from serving.session import PROCESSOR
 from tests.unit.serving.releases import (
     FEATURES,
     LABELS,
@@ -109,15 +109,11 @@ def test_minilm_answers_do_not_depend_on_batch_mates(
     assert_independent(predictor, [*TEXTS[:20], TEXTS[0] * 9, ""], 1)
 
 
-@pytest.mark.parametrize(("serve", "looked"), [("fp32", True), ("int8", False)])
-def test_no_gpu_is_looked_for_where_the_graph_is_a_processors(
-    tmp_path: Path, pool: ThreadPoolExecutor, serve: str, looked: bool
-) -> None:
+def test_no_gpu_is_looked_for_where_the_graph_is_a_processors() -> None:
     """FP32 goes to the best provider there is; INT8, which CUDA is slower at, to the processor."""
-    with capture_logs() as logs:
-        served(tmp_path, tiny_text(1), pool, serve)
-    (opened,) = (entry for entry in logs if entry["event"] == "session.opened")
-    assert ({CUDA, TENSORRT} <= {*opened["asked"], *opened["missing"]}) is looked
+    assert choices("int8") == PROCESSOR
+    found = choices("fp32")
+    assert {CUDA, TENSORRT} <= {*found.usable, *found.missing}
 
 
 def test_dynamic_int8_joined_would_change_answers(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
