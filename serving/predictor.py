@@ -80,7 +80,7 @@ class TextPredictor:
     def __init__(self, opened: OpenRelease, pool: ThreadPoolExecutor) -> None:
         manifest = opened.manifest
         try:
-            self._tokenizer = _tokenizer(opened.contents[TOKENIZER], manifest.max_tokens)
+            self._tokenizer = tokenizer_of(opened.contents[TOKENIZER], manifest.max_tokens)
         except Exception as error:  # the tokenizer's own errors are bare Exceptions
             raise BadRelease(f"{TOKENIZER} does not load: {error}") from error
         alone = manifest.serve == _SERVED_ALONE
@@ -109,15 +109,19 @@ class TextPredictor:
         parts = groups(policy, [len(ids) for ids in tokens], self._rows)
         # The longest first, so that the threads end together.
         parts.sort(key=lambda rows: -len(rows) * len(tokens[rows[0]]))
-        feeds = [_token_feed([tokens[row] for row in rows]) for rows in parts]
+        feeds = [token_feed([tokens[row] for row in rows]) for rows in parts]
         return _in_order(parts, _run_all(self._session, feeds, pool), len(tokens))
 
     def _probes(self) -> list[list[int]]:
-        """Make rows of one length and different contents from the tokenizer's own vocabulary."""
         length = min(_PROBE_TOKENS, self._max_tokens)
-        spread = np.arange(_PROBE_ROWS * length) * 7919 % self._tokenizer.get_vocab_size()
-        rows: list[list[int]] = spread.reshape(_PROBE_ROWS, length).tolist()  # (B, T)
-        return rows
+        return spread_tokens(_PROBE_ROWS, length, self._tokenizer.get_vocab_size())
+
+
+def spread_tokens(rows: int, length: int, vocabulary: int) -> list[list[int]]:
+    """Make rows of one length and different contents from a tokenizer's vocabulary, (B, T)."""
+    spread = np.arange(rows * length) * 7919 % vocabulary
+    made: list[list[int]] = spread.reshape(rows, length).tolist()
+    return made
 
 
 def choices(serve: str) -> Providers:
@@ -126,7 +130,7 @@ def choices(serve: str) -> Providers:
 
 
 @lru_cache(maxsize=8)
-def _tokenizer(file: bytes, max_tokens: int) -> "Tokenizer":
+def tokenizer_of(file: bytes, max_tokens: int) -> "Tokenizer":
     """Load a tokenizer; versions that have one in common share it.
 
     It is read under the interpreter's lock, for 20 ms in which nothing is answered, and increments keep it.
@@ -240,8 +244,8 @@ class _Head:
         ]
 
 
-def _token_feed(rows: Sequence[Sequence[int]]) -> Feed:
-    """Build the inputs of rows that have one length."""
+def token_feed(rows: Sequence[Sequence[int]]) -> Feed:
+    """Build the inputs of rows of tokens that have one length, (B, T) each."""
     ids = np.array(rows, dtype=np.int64)  # (B, T)
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 

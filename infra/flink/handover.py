@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-import msgspec
-
 from infra.flink import control, group
 from infra.flink.control import Cluster
 from infra.flink.errors import FlinkError
@@ -147,7 +145,7 @@ def give_back(
             " on with the job"
         ) from error
     # From here on the savepoint is of the past: to go on from it would clean a second time.
-    cluster.runs.put(name, msgspec.structs.replace(cluster.runs.get(name), savepoint=""))
+    control.forget_savepoint(cluster, name)
     workers.start()
     asyncio.run(group.wait_members(settings, present=True, within_s=_BACK_WITHIN_S))
     say("the workers clean")

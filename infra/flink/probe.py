@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from pyflink.common import Configuration, Types
 from pyflink.datastream import (
-    DataStream,
     KeyedProcessFunction,
     KeyedStream,
     RuntimeContext,
@@ -20,6 +19,7 @@ from pyflink.datastream.state import ValueStateDescriptor
 from pyflink.java_gateway import get_gateway
 
 from schemas.codec import encode
+from streams.jobs.ends import keyed, started
 
 NAME: Final = "headrace-probe"
 _NUMBERS: Final = 2**62
@@ -64,12 +64,7 @@ def _numbers(environment: StreamExecutionEnvironment, rate: int) -> KeyedStream:
     source = flink.connector.datagen.source.DataGeneratorSource(
         jvm.headrace.flink.Numbers(), _NUMBERS, limit, row
     )
-    unmarked = flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
-    within = environment._j_stream_execution_environment  # noqa: SLF001  # PyFlink has no source of this type
-    numbers = within.fromSource(source, unmarked, "numbers").uid("numbers")
-    key = Types.ROW([Types.INT()]).get_java_type_info()
-    keyed = numbers.keyBy(jvm.KeyByKeySelector(), key)
-    return KeyedStream(keyed, number, DataStream(numbers))
+    return keyed(started(environment, source, "numbers"), number)
 
 
 if __name__ == "__main__":

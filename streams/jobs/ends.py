@@ -77,10 +77,7 @@ def gathered(
         builder = builder.setBounded(_initializer(end, read))
     for name, value in _CONSUMER.items():
         builder = builder.setProperty(name, value)
-    unmarked = flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
-    made = environment._j_stream_execution_environment  # noqa: SLF001  # PyFlink has no source of our own type
-    source = made.fromSource(builder.build(), unmarked, "kafka")
-    return _gather(source.uid("source"), keys)
+    return _gather(started(environment, builder.build(), "kafka"), keys)
 
 
 def gathered_lines(
@@ -90,11 +87,8 @@ def gathered_lines(
 
     `named` are files and folders, absolute paths or URIs; of a line `kept_bytes` are kept at most.
     """
-    jvm = get_gateway().jvm
-    files = jvm.headrace.flink.Lines.source(_strings(named), kept_bytes)
-    unmarked = jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
-    made = environment._j_stream_execution_environment  # noqa: SLF001  # as above
-    return _gather(made.fromSource(files, unmarked, "files").uid("source"), ())
+    files = get_gateway().jvm.headrace.flink.Lines.source(_strings(named), kept_bytes)
+    return _gather(started(environment, files, "files"), ())
 
 
 def lane_type() -> Any:
@@ -102,12 +96,23 @@ def lane_type() -> Any:
     return Types.ROW([Types.INT(), written_type()])
 
 
-def by_lane(batches: DataStream) -> KeyedStream:
-    """Key what `gathered` returns by its first field, without a crossing to Python for it."""
-    jvm = get_gateway().jvm
+def started(environment: StreamExecutionEnvironment, source: Any, name: str) -> Any:
+    """Return the Java stream of a source of our own type, without watermarks, under the uid `source`."""
+    unmarked = get_gateway().jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
+    made = environment._j_stream_execution_environment  # noqa: SLF001  # PyFlink has no source of our own type
+    return made.fromSource(source, unmarked, name).uid("source")
+
+
+def keyed(stream: Any, of: Any) -> KeyedStream:
+    """Key a Java stream of rows of a number and a value of type `of` by the number, within the JVM."""
     key = Types.ROW([Types.INT()]).get_java_type_info()
-    keyed = batches._j_data_stream.keyBy(jvm.KeyByKeySelector(), key)  # noqa: SLF001  # nor a key of ours
-    return KeyedStream(keyed, written_type(), batches)
+    by_number = stream.keyBy(get_gateway().jvm.KeyByKeySelector(), key)
+    return KeyedStream(by_number, of, DataStream(stream))
+
+
+def by_lane(batches: DataStream) -> KeyedStream:
+    """Key what `gathered` returns by its lane."""
+    return keyed(batches._j_data_stream, written_type())  # noqa: SLF001  # PyFlink has no key of ours
 
 
 def write(written: DataStream, told: JobOptions) -> None:

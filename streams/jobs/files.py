@@ -13,7 +13,7 @@ from pyflink.datastream import DataStream, FlatMapFunction, RuntimeContext, Stre
 
 from infra.runtime.kafka.partitioner import partition_of
 from schemas.config import Stream
-from schemas.envelope import DEFAULT_MAX_BYTES, decode_event
+from schemas.envelope import decode_event
 from schemas.errors import Rejected
 from schemas.record import Incoming
 from schemas.route import Route
@@ -22,6 +22,7 @@ from streams.jobs.lane import log_through_flink
 from streams.jobs.options import JobOptions
 from streams.jobs.packing import batch_of, read
 from streams.operators.dead_letter import MAX_ORIGINAL_BYTES
+from streams.operators.decoding import Decoding
 from streams.operators.dedupe import fingerprint
 from streams.operators.home import Home
 
@@ -38,7 +39,7 @@ def at_home(
 
 def kept_bytes(streams: Mapping[str, Stream]) -> int:
     """Return how much of a line is kept: enough to tell that it is too long, and for its dead letter."""
-    largest = max((stream.clean.max_bytes for stream in streams.values()), default=DEFAULT_MAX_BYTES)
+    largest, _ = Decoding.of(streams.values())
     return min(max(largest, MAX_ORIGINAL_BYTES) + 1, _MOST_BYTES)
 
 
@@ -49,15 +50,13 @@ class Homes:
         self._streams = streams
         self._route = Route(streams)
         self._home = Home(partitions, partition_of)
-        self._repair = any(stream.clean.utf8 == "repair" for stream in streams.values())
-        self._max_bytes = max(
-            (stream.clean.max_bytes for stream in streams.values()), default=DEFAULT_MAX_BYTES
-        )
+        self._decoding = Decoding.of(streams.values())
 
     def of(self, record: Incoming) -> int:
         """Return the partition; lines that are no events are spread by their content."""
+        limit, repair = self._decoding
         try:
-            event = decode_event(record.value, record.headers, max_bytes=self._max_bytes, repair=self._repair)
+            event = decode_event(record.value, record.headers, max_bytes=limit, repair=repair)
         except Exception:  # noqa: BLE001  # whatever is wrong with it, the stage says it, in any partition
             return crc32(record.value or b"") % self._home.partitions
         published = self._home.of_source(event.source)

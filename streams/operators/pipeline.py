@@ -15,7 +15,7 @@ from typing import Final, Self
 import msgspec
 
 from schemas.config import Stream
-from schemas.envelope import DEFAULT_MAX_BYTES, decode_event
+from schemas.envelope import decode_event
 from schemas.errors import Reason, Rejected
 from schemas.raw import RawEvent
 from schemas.record import Incoming
@@ -26,6 +26,7 @@ from streams.operators.cleaner import Cleaner
 from streams.operators.copies import Memory
 from streams.operators.count_windows import CountWindows
 from streams.operators.dead_letter import dead_letter
+from streams.operators.decoding import Decoding
 from streams.operators.dedupe import fingerprint
 from streams.operators.dropped import copies_of
 from streams.operators.fast_path import SensorPath
@@ -68,10 +69,8 @@ class CleanPipeline:
         self._memories.clear()  # the same mapping: whoever keeps snapshots of it has it
         for cleaner in self._cleaners.values():
             self._memories.update(cleaner.memories)
-        self._repair = any(stream.clean.utf8 == "repair" for stream in streams.values())
-        limits = {cleaner.limit for cleaner in self._cleaners.values()}
-        self._max_bytes = max(limits, default=DEFAULT_MAX_BYTES)
-        self._one_limit = len(limits) <= 1
+        self._decoding = Decoding.of(streams.values())
+        self._one_limit = len({cleaner.limit for cleaner in self._cleaners.values()}) <= 1
 
     def process(
         self,
@@ -194,7 +193,8 @@ class CleanPipeline:
     def _decoded(self, records: Sequence[Incoming], now: datetime, batch: Batch) -> list[Decoded]:
         """Decode, route and fingerprint a batch; what fails is rejected."""
         decoded: list[Decoded] = []
-        named, first, limit, repair = self._cleaners, self._first, self._max_bytes, self._repair
+        named, first = self._cleaners, self._first
+        limit, repair = self._decoding
         for record in records:
             try:
                 event = decode_event(record.value, record.headers, max_bytes=limit, repair=repair)

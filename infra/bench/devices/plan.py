@@ -3,18 +3,19 @@
 Consumes a release folder of a text classifier, produces its graphs in FP32, FP16 and INT8 and its own rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from tokenizers import Tokenizer
 
+from infra.bench.stack import Say
 from infra.runtime.object_store import MANIFEST
 from schemas import codec
 from schemas.errors import Fatal
 from schemas.release import Manifest, Task
+from serving.predictor import tokenizer_of
 from serving.release import TOKENIZER
 from trainers import folders
 from trainers.compression.half import halve
@@ -23,9 +24,6 @@ from trainers.row import Row
 
 MARKER: Final = ".headrace-bench-devices"
 COMMAND: Final = "headrace bench devices"
-
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,7 @@ def subject(folder: Path, plan: DevicesPlan) -> Subject:
         graphs["int8"] = (folder / manifest.variants["int8"]).read_bytes()
     data = msgspec.json.decode(folders.unpacked(folder / folders.ROWS), type=Dataset)
     rows = [*data.test, *data.validation, *data.training]
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(manifest.max_tokens)
+    tokenizer = tokenizer_of((folder / TOKENIZER).read_bytes(), manifest.max_tokens)
     ids = [each.ids for each in tokenizer.encode_batch([row.text for row in rows[: plan.texts]])]
     return Subject(manifest, graphs, rows, ids, tokenizer.get_vocab_size())
 

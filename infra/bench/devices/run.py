@@ -5,9 +5,10 @@ from typing import Any
 
 import onnxruntime
 
-from infra.bench.devices.plan import DevicesPlan, Say, subject
+from infra.bench.devices.plan import DevicesPlan, subject
 from infra.bench.devices.serving import worths
 from infra.bench.devices.tuning import Tuned, tuned
+from infra.bench.stack import Say
 from serving.engines import gpu
 from serving.session import Providers
 

@@ -8,15 +8,17 @@ what the same session says to each alone. The processor gets one thread a sessio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from infra.bench.devices.plan import DevicesPlan, Say, Subject
+from infra.bench.devices.plan import DevicesPlan, Subject
+from infra.bench.stack import Say
 from serving.batching import INDEPENDENT_WITHIN, Policy, groups
 from serving.engines import CUDA, Shapes, text_shapes
+from serving.predictor import spread_tokens, token_feed
 from serving.release import BadRelease
 from serving.session import Feed, Providers, Session, reason_of
 from trainers.model import probabilities
@@ -112,7 +114,7 @@ def _worth(
         raise BadRelease(f"passed over: {reason}")
     del session
     session, again_s = _opened(graph, way, shapes, subject, plan.home)
-    alone = np.concatenate([session.run(_feed([row])) for row in subject.ids])  # (N, C)
+    alone = np.concatenate([session.run(token_feed([row])) for row in subject.ids])  # (N, C)
     compared = alone if expected is None else expected
     apart = _together(session, subject.ids, alone, max(plan.batches))
     timed = {str(size): _timed(session, _rows(subject, size, plan), plan.seconds) for size in plan.batches}
@@ -144,7 +146,7 @@ def _opened(
         graph, inputs=_INPUTS, outputs=("logits",), shapes=shapes,
         found=way.found, exact=way.exact, kept=home,
     )  # fmt: skip
-    session.run(_feed(subject.ids[:1]))
+    session.run(token_feed(subject.ids[:1]))
     return session, time.perf_counter() - began
 
 
@@ -153,7 +155,7 @@ def _together(session: Session, ids: Sequence[Sequence[int]], alone: Logits, mos
     worst = 0.0
     for rows in groups(Policy.EQUAL_LENGTH, [len(row) for row in ids], most):
         if len(rows) > 1:
-            joined, one = session.run(_feed([ids[row] for row in rows])), alone[rows]
+            joined, one = session.run(token_feed([ids[row] for row in rows])), alone[rows]
             allowed = np.maximum(1.0, np.abs(one).max(axis=1, keepdims=True))
             worst = max(worst, float((np.abs(joined - one) / allowed).max()))
     return worst
@@ -175,16 +177,8 @@ def _timed(session: Session, feed: Feed, seconds: float) -> Timed:
 
 
 def _rows(subject: Subject, size: int, plan: DevicesPlan) -> Feed:
-    """Make `size` rows of one length and different contents from the tokenizer's own vocabulary."""
     length = min(plan.tokens, subject.manifest.max_tokens)
-    spread = np.arange(size * length, dtype=np.int64) * 7919 % subject.vocabulary
-    return _feed(spread.reshape(size, length).tolist())
-
-
-def _feed(rows: Sequence[Sequence[int]]) -> dict[str, npt.NDArray[Any]]:
-    """Build the inputs of rows that have one length, (B, T) each."""
-    ids = np.array(rows, dtype=np.int64)
-    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    return token_feed(spread_tokens(size, length, subject.vocabulary))
 
 
 def _line(worth: Worth) -> str:

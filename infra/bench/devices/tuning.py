@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 import torch
 
-from infra.bench.devices.plan import DevicesPlan, Say, Subject
+from infra.bench.devices.plan import DevicesPlan, Subject
+from infra.bench.stack import Say
 from trainers.devices import Device, choose
 from trainers.fit import Curve, Run, Told, fit
 from trainers.recipe import Mode, Recipe, split
